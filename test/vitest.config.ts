@@ -1,0 +1,20 @@
+import { defineConfig } from 'vitest/config';
+
+/** One project per folder (src/README.md). KVM and fuzz suites run in forks: a loop there must not hang the runner. */
+const project = (name: string, extra: Record<string, unknown> = {}) => ({
+  test: { name, root: import.meta.dirname, include: [`${name}/**/*.test.ts`], ...extra },
+});
+
+export default defineConfig({
+  root: import.meta.dirname,
+  test: {
+    projects: [
+      project('unit'),
+      project('conformance', { testTimeout: 60_000 }),
+      project('fuzz', { pool: 'forks', testTimeout: 120_000 }),
+      project('guest', { pool: 'forks', testTimeout: 30_000, fileParallelism: false }),
+      project('system', { pool: 'forks', testTimeout: 180_000, fileParallelism: false }),
+      project('rig', { pool: 'forks', testTimeout: 300_000, fileParallelism: false }),
+    ],
+  },
+});
