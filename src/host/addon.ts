@@ -1,0 +1,58 @@
+/**
+ * The native addon's types; nobody else imports it. It is a Node-API module, built by `npm run build` and the same
+ * for every Node version.
+ * Runs on: main.
+ */
+import { createRequire } from 'node:module';
+import { HostError } from '../base/errors.js';
+
+/** See native/register_page.h. Slots and words are indexed from 0. */
+export interface NativeRegisterPage {
+  /** @returns the slot, to be switched on by storing `action` in the actions buffer */
+  add(space: number, address: number, width: number, action: number, operand: number): number;
+  addRing(size: number, eventfd: number): number;
+  /** Call until it returns 0; then the ring's eventfd tells again. */
+  take(ring: number, into: Uint8Array): number;
+}
+
+/** See native/vcpu_thread.h. */
+export interface NativeVcpuThread {
+  start(): void;
+  wake(): void;
+  spin(nanoseconds: number): boolean;
+  kick(): void;
+  stop(): void;
+}
+
+interface Addon {
+  RegisterPage: new (words: ArrayBuffer, actions: ArrayBuffer) => NativeRegisterPage;
+  VcpuThread: new (
+    vcpuFd: number,
+    runAddress: number,
+    page: NativeRegisterPage | undefined,
+    control: ArrayBuffer,
+    eventfd: number,
+  ) => NativeVcpuThread;
+  currentCpu(): number;
+}
+
+/** Where the built addon lies as seen from src/host, dist/host and a bundle in dist. */
+const PLACES = ['../../native/build/Release/typevisor.node', '../native/build/Release/typevisor.node'];
+
+function load(): Addon {
+  const require = createRequire(import.meta.url);
+  let failure: unknown;
+  for (const place of PLACES) {
+    try {
+      return require(place) as Addon;
+    } catch (error) {
+      failure ??= error;
+    }
+  }
+  throw new HostError('the native addon is not built', undefined, undefined, undefined, {
+    hint: 'run: npm run build',
+    cause: failure,
+  });
+}
+
+export const addon: Addon = load();
