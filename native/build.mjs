@@ -1,0 +1,101 @@
+/**
+ * `npm run build`: the addon, the library (dist/*.js with types) and the command's bundle (dist/vmm.cjs), each only
+ * when its inputs changed. `--force` builds all of it.
+ */
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+
+const ROOT = dirname(import.meta.dirname);
+const STAMPS = join(ROOT, 'dist/stamps.json');
+
+const readStamps = () => (existsSync(STAMPS) ? JSON.parse(readFileSync(STAMPS, 'utf8')) : {});
+
+/** One hash over the names and bytes of files. */
+function hashOf(paths) {
+  const hash = createHash('sha256').update(process.version).update(process.arch);
+  for (const path of paths) hash.update(`\0${path}\0`).update(readFileSync(join(ROOT, path)));
+  return hash.digest('hex');
+}
+
+const filesIn = (folder, pattern) =>
+  readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => pattern.test(name) && !name.startsWith('build/'))
+    .sort()
+    .map((name) => join(folder, name));
+
+/** npm brings node-gyp along; Node's headers are beside node when they are on this machine at all. */
+function buildAddon() {
+  const npm = join(dirname(process.execPath), '../lib/node_modules/npm');
+  const gyp = [
+    process.env.npm_config_node_gyp,
+    join(npm, 'node_modules/node-gyp/bin/node-gyp.js'),
+    process.env.npm_execpath && join(dirname(process.env.npm_execpath), '../node_modules/node-gyp/bin/node-gyp.js'),
+  ].find((path) => path && existsSync(path));
+  if (!gyp) throw new Error('node-gyp not found: it comes with npm; run this through npm');
+  const headers = dirname(dirname(process.execPath));
+  const local = existsSync(join(headers, 'include/node/node_api.h')) ? [`--nodedir=${headers}`] : [];
+  execFileSync(process.execPath, [gyp, 'rebuild', '-C', 'native', '--loglevel=error', ...local], {
+    cwd: ROOT,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+}
+
+function compileLibrary() {
+  const tsc = createRequire(import.meta.url).resolve('typescript/package.json');
+  execFileSync(process.execPath, [join(dirname(tsc), 'bin/tsc'), '-p', 'tsconfig.build.json'], {
+    cwd: join(ROOT, 'native'),
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+}
+
+async function bundleCommand() {
+  const { bundle } = await import('./bundle.mjs');
+  await bundle();
+}
+
+const sources = filesIn('src', /\.ts$/);
+const steps = [
+  {
+    name: 'native addon',
+    inputs: filesIn('native', /\.(cc|h|gyp)$/),
+    output: 'native/build/Release/typevisor.node',
+    run: buildAddon,
+  },
+  {
+    name: 'library',
+    inputs: [...sources, 'tsconfig.json', 'native/tsconfig.build.json'],
+    output: 'dist/index.js',
+    run: compileLibrary,
+  },
+  {
+    name: 'command',
+    inputs: [...sources, 'package.json', 'native/bundle.mjs'],
+    output: 'dist/vmm.cjs',
+    run: bundleCommand,
+  },
+];
+
+export async function build({ force = false, log = (line) => process.stderr.write(`${line}\n`) } = {}) {
+  for (const { name, inputs, output, run } of steps) {
+    const hash = hashOf(inputs);
+    if (!force && readStamps()[name] === hash && existsSync(join(ROOT, output))) continue;
+    const started = performance.now();
+    log(`building the ${name} ...`);
+    await run();
+    mkdirSync(dirname(STAMPS), { recursive: true });
+    writeFileSync(STAMPS, JSON.stringify({ ...readStamps(), [name]: hash }, null, 2));
+    log(`built the ${name} in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  }
+}
+
+if (process.argv[1] === import.meta.filename) {
+  try {
+    await build({ force: process.argv.includes('--force') });
+  } catch (error) {
+    process.stderr.write(`build: ${error.message}\n`);
+    process.exitCode = 1;
+  }
+}
