@@ -39,6 +39,9 @@ export type Exit =
   | { readonly kind: 'fail-entry'; readonly reason: bigint }
   | { readonly kind: 'unknown'; readonly reason: number };
 
+/** Whether a device must answer this exit. */
+export const isAccess = (exit: Exit): exit is AccessExit => exit.kind === 'pio' || exit.kind === 'mmio';
+
 const HLT: Exit = { kind: 'hlt' };
 const SHUTDOWN: Exit = { kind: 'shutdown' };
 const INTERRUPTED: Exit = { kind: 'interrupted' };

@@ -8,7 +8,7 @@
  */
 import type { Bus } from '../bus/bus.js';
 import type { KvmVcpu } from '../kvm/kvm.js';
-import { type AccessExit, type Exit, RunPage } from './exit.js';
+import { type AccessExit, type Exit, isAccess, RunPage } from './exit.js';
 import { ExitStats } from './stats.js';
 import type { VcpuThread } from './thread.js';
 
@@ -116,7 +116,7 @@ export class VcpuLoop {
     else if (error !== 0) this.#end({ kind: 'run-error', errno: error });
     else {
       const exit = this.#run.decode();
-      if (exit.kind === 'pio' || exit.kind === 'mmio') this.#access(exit);
+      if (isAccess(exit)) this.#access(exit);
       else if (exit.kind === 'interrupted') this.#interrupted();
       else this.#end(exit);
     }

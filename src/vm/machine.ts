@@ -1,0 +1,144 @@
+/**
+ * A machine: the KVM VM, its RAM, buses, devices and vCPUs, wired top to bottom in one function. It knows how to run,
+ * pause and end; what an end means is virtual-machine.ts's business.
+ * Runs on: main.
+ */
+
+import { Resources } from '../base/resources.js';
+import { gpa, gsi } from '../base/units.js';
+import { Bus } from '../bus/bus.js';
+import type { PageBacking } from '../host/mapping.js';
+import type { Interrupt } from '../irq/interrupt.js';
+import { Irqfd } from '../irq/irqfd.js';
+import { Kvm, type KvmVcpu, type KvmVm } from '../kvm/kvm.js';
+import { Ram, type RamRange } from '../memory/ram.js';
+import { guestCpuid } from '../vcpu/cpuid.js';
+import { type VcpuEnd, VcpuLoop } from '../vcpu/loop.js';
+import { SharedRegisterPage } from '../vcpu/register-page.js';
+import { type EntryState, prepareVcpu } from '../vcpu/state.js';
+import { VcpuThread } from '../vcpu/thread.js';
+import { Doorbell } from './doorbell.js';
+import { checkCapabilities } from './requirements.js';
+
+/** Four pages below 4 GiB that KVM uses on VT-x, in the MMIO gap (DESIGN.md §4). */
+const IDENTITY_MAP_PAGE = gpa(0xfffb_c000);
+const TSS_PAGES = gpa(0xfffb_d000);
+
+export interface MachineOptions {
+  readonly ram: readonly RamRange[];
+  readonly pages: PageBacking;
+  readonly cpus: number;
+  /** In-kernel LAPIC, IOAPIC, PIC and PIT. Without them HLT leaves the guest at once. */
+  readonly irqchip: boolean;
+}
+
+export interface Vcpu {
+  readonly kvm: KvmVcpu;
+  readonly thread: VcpuThread;
+  readonly loop: VcpuLoop;
+}
+
+export class Machine implements Disposable {
+  readonly pio = new Bus('pio');
+  readonly mmio = new Bus('mmio');
+  readonly ram: Ram;
+  readonly vcpus: readonly Vcpu[];
+  readonly page: SharedRegisterPage;
+  readonly irqchip: boolean;
+  /** The guest's TSC frequency, kHz. */
+  readonly tscKhz: number;
+  /** Called once per vCPU that stops for good. */
+  onEnd: ((vcpu: Vcpu, end: VcpuEnd) => void) | undefined;
+
+  readonly #resources: Resources;
+  readonly #vm: KvmVm;
+  readonly #kvm: Kvm;
+  readonly #doorbell: Doorbell;
+  #cpuidSet = false;
+
+  /** @throws HostError when this host's KVM or memory does not do */
+  constructor(options: MachineOptions) {
+    using resources = new Resources();
+    this.#kvm = resources.use(Kvm.open());
+    checkCapabilities(this.#kvm);
+    // Unmapped last: KVM and the vCPU threads reach into it until they are gone.
+    this.ram = resources.use(new Ram(options.ram, options.pages));
+    this.#doorbell = resources.use(new Doorbell());
+    this.page = new SharedRegisterPage(this.#doorbell.descriptor);
+    const vm = resources.use(this.#kvm.createVm());
+    this.#vm = vm;
+    vm.setIdentityMapAddress(IDENTITY_MAP_PAGE);
+    vm.setTssAddress(TSS_PAGES);
+    this.irqchip = options.irqchip;
+    if (options.irqchip) {
+      vm.createIrqchip();
+      vm.createPit();
+    }
+    let slot = 0;
+    for (const { base, size, host } of this.ram.slots()) vm.setUserMemoryRegion(slot++, base, size, host);
+    this.vcpus = Array.from({ length: options.cpus }, (_, index) => {
+      const kvm = resources.use(vm.createVcpu(index));
+      const thread = new VcpuThread(kvm, this.page, this.#doorbell.descriptor);
+      const loop = new VcpuLoop({
+        vcpu: kvm,
+        thread,
+        pio: this.pio,
+        mmio: this.mmio,
+        onEnd: (end) => this.onEnd?.(vcpu, end),
+      });
+      const vcpu: Vcpu = { kvm, thread, loop };
+      return vcpu;
+    });
+    this.tscKhz = this.vcpus[0]!.kvm.tscKhz();
+    // Threads end before anything they use.
+    resources.defer(() => {
+      for (const { loop } of this.vcpus) loop.stop();
+    });
+    this.#resources = resources.move();
+  }
+
+  /** A line of the interrupt controller; without one, a button connected to nothing. */
+  interrupt(line: number): Interrupt {
+    return this.irqchip ? this.#resources.use(new Irqfd(this.#vm, gsi(line))) : { raise() {} };
+  }
+
+  /** Fills in every vCPU's state: the first starts at `entry`, the others wait for it. */
+  prepare(entry: EntryState): void {
+    const supported = this.#kvm.supportedCpuid();
+    const tscDeadline = this.irqchip && this.#kvm.capability('KVM_CAP_TSC_DEADLINE_TIMER') > 0;
+    for (const [index, { kvm }] of this.vcpus.entries()) {
+      const cpuid = guestCpuid(supported, { apicId: index, cpus: this.vcpus.length, tscDeadline });
+      prepareVcpu(kvm, { cpuid, lapic: this.irqchip, entry: index === 0 ? entry : undefined });
+    }
+    this.#cpuidSet = true;
+  }
+
+  start(): void {
+    if (!this.#cpuidSet) throw new Error('start() before prepare()');
+    this.#doorbell.listen(() => this.#look());
+    for (const { loop } of this.vcpus) loop.start();
+  }
+
+  async pause(): Promise<void> {
+    await Promise.all(this.vcpus.map(({ loop }) => loop.pause()));
+  }
+
+  resume(): void {
+    for (const { loop } of this.vcpus) loop.resume();
+  }
+
+  /** Ends every vCPU thread; memory and descriptors stay for inspection until disposal. */
+  halt(): void {
+    for (const { loop } of this.vcpus) loop.stop();
+    this.page.deliver();
+  }
+
+  [Symbol.dispose](): void {
+    this.#resources[Symbol.dispose]();
+  }
+
+  #look(): void {
+    for (const { loop } of this.vcpus) loop.serve();
+    this.page.deliver();
+  }
+}

@@ -1,0 +1,36 @@
+/** What the monitor needs of a host's KVM, as one list, reported all at once. Runs on: main. */
+import { HostError } from '../base/errors.js';
+import type { CapName } from '../kvm/abi.js';
+import type { Kvm } from '../kvm/kvm.js';
+
+/** Capability → why we cannot do without. */
+export const REQUIRED_CAPABILITIES: ReadonlyMap<CapName, string> = new Map<CapName, string>([
+  ['KVM_CAP_USER_MEMORY', 'guest memory'],
+  ['KVM_CAP_SET_TSS_ADDR', 'real mode on VT-x'],
+  ['KVM_CAP_SET_IDENTITY_MAP_ADDR', 'real mode on VT-x'],
+  ['KVM_CAP_EXT_CPUID', 'CPUID'],
+  ['KVM_CAP_IRQCHIP', 'interrupt controllers'],
+  ['KVM_CAP_PIT2', 'the timer'],
+  ['KVM_CAP_IRQFD', 'device interrupts'],
+  ['KVM_CAP_IOEVENTFD', 'device doorbells'],
+  ['KVM_CAP_MP_STATE', 'halted vCPUs'],
+  ['KVM_CAP_IMMEDIATE_EXIT', 'pausing without lost kicks'],
+]);
+
+/** Whatever can tell capabilities: `Kvm`, or a table in a test. */
+export type CapabilitySource = Pick<Kvm, 'capability'>;
+
+export function missingCapabilities(kvm: CapabilitySource): CapName[] {
+  return [...REQUIRED_CAPABILITIES.keys()].filter((name) => kvm.capability(name) <= 0);
+}
+
+/** @throws HostError ERR_KVM_CAPABILITY that names everything missing */
+export function checkCapabilities(kvm: CapabilitySource): void {
+  const missing = missingCapabilities(kvm);
+  if (missing.length === 0) return;
+  const list = missing.map((name) => `${name} (${REQUIRED_CAPABILITIES.get(name)})`).join(', ');
+  throw new HostError(`this host's KVM lacks ${list}`, 'KVM_CHECK_EXTENSION', undefined, undefined, {
+    code: 'ERR_KVM_CAPABILITY',
+    hint: 'use a host with Linux 4.12 or newer; `vmm doctor` tells more',
+  });
+}

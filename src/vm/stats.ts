@@ -1,0 +1,42 @@
+/** A VM's counters, gathered when asked for. Runs on: main. */
+import { hex } from '../base/units.js';
+import type { Guest } from './build.js';
+import type { Phase } from './phases.js';
+
+export interface VmStats {
+  /** Milliseconds since creation began. */
+  readonly uptimeMs: number;
+  /** When each phase of the boot was reached, ms since creation began. */
+  readonly phases: Readonly<Partial<Record<Phase, number>>>;
+  /** Exits by kind; `page` are those answered by the vCPU thread from the register page. */
+  readonly exits: Readonly<Record<string, number>>;
+  /** Exits that reached the event loop, by address: `pio 0x3f8 com1`. */
+  readonly addresses: Readonly<Record<string, number>>;
+  /** Accesses that met no device, by address. */
+  readonly unclaimed: Readonly<Record<string, number>>;
+  readonly serial: { readonly bytes: number; readonly dropped: number };
+}
+
+export function collectStats(guest: Guest): VmStats {
+  const { machine, phases, console } = guest;
+  const exits: Record<string, number> = {};
+  const addresses: Record<string, number> = {};
+  const add = (into: Record<string, number>, key: string, count: number): void => {
+    into[key] = (into[key] ?? 0) + count;
+  };
+  for (const { thread, loop } of machine.vcpus) {
+    add(exits, 'page', thread.answered);
+    for (const [kind, count] of loop.stats.kinds) add(exits, kind, count);
+    for (const space of ['pio', 'mmio'] as const) {
+      for (const [address, count] of loop.stats[space]) {
+        add(addresses, `${space} ${hex(address)} ${machine[space].owner(address) ?? 'nobody'}`, count);
+      }
+    }
+  }
+  const unclaimed: Record<string, number> = {};
+  for (const bus of [machine.pio, machine.mmio]) {
+    for (const [address, count] of bus.unclaimed) add(unclaimed, `${bus.name} ${hex(address)}`, count);
+  }
+  const serial = { bytes: guest.outputBytes, dropped: console.dropped };
+  return { uptimeMs: phases.elapsed, phases: phases.report(), exits, addresses, unclaimed, serial };
+}
