@@ -193,6 +193,9 @@ export class KvmVcpu extends KvmFd {
   setLapic(regs: Uint8Array): void {
     this.set('KVM_SET_LAPIC', structs.kvm_lapic_state, { regs });
   }
+  getMpState(): number {
+    return this.get('KVM_GET_MP_STATE', structs.kvm_mp_state).mp_state;
+  }
   setMpState(state: number): void {
     this.set('KVM_SET_MP_STATE', structs.kvm_mp_state, { mp_state: state });
   }

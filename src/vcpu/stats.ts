@@ -9,7 +9,11 @@ export class ExitStats {
   readonly pio = new Map<number, number>();
   readonly mmio = new Map<number, number>();
 
+  /** All exits. */
+  total = 0;
+
   count(kind: string): void {
+    this.total += 1;
     this.kinds.set(kind, (this.kinds.get(kind) ?? 0) + 1);
   }
 

@@ -10,6 +10,7 @@ import { Bus } from '../bus/bus.js';
 import type { PageBacking } from '../host/mapping.js';
 import type { Interrupt } from '../irq/interrupt.js';
 import { Irqfd } from '../irq/irqfd.js';
+import { flags } from '../kvm/abi.js';
 import { Kvm, type KvmVcpu, type KvmVm } from '../kvm/kvm.js';
 import { Ram, type RamRange } from '../memory/ram.js';
 import { guestCpuid } from '../vcpu/cpuid.js';
@@ -23,6 +24,8 @@ import { checkCapabilities } from './requirements.js';
 /** Four pages below 4 GiB that KVM uses on VT-x, in the MMIO gap (DESIGN.md §4). */
 const IDENTITY_MAP_PAGE = gpa(0xfffb_c000);
 const TSS_PAGES = gpa(0xfffb_d000);
+
+const RFLAGS_IF = 1n << 9n;
 
 export interface MachineOptions {
   readonly ram: readonly RamRange[];
@@ -55,6 +58,8 @@ export class Machine implements Disposable {
   readonly #kvm: Kvm;
   readonly #doorbell: Doorbell;
   #cpuidSet = false;
+  #pausedByOwner = false;
+  #halting = false;
 
   /** @throws HostError when this host's KVM or memory does not do */
   constructor(options: MachineOptions) {
@@ -120,15 +125,36 @@ export class Machine implements Disposable {
   }
 
   async pause(): Promise<void> {
+    this.#pausedByOwner = true;
     await Promise.all(this.vcpus.map(({ loop }) => loop.pause()));
   }
 
   resume(): void {
+    this.#pausedByOwner = false;
     for (const { loop } of this.vcpus) loop.resume();
+  }
+
+  /**
+   * Stops all vCPUs, looks whether each is halted with interrupts off, and lets them go again. False as well when a
+   * vCPU ended meanwhile or somebody else paused the machine.
+   */
+  async isHaltedForGood(): Promise<boolean> {
+    if (!this.irqchip || this.#pausedByOwner) return false;
+    await Promise.all(this.vcpus.map(({ loop }) => loop.pause()));
+    if (this.#halting || this.#pausedByOwner) return false;
+    const dead = this.vcpus.every(({ kvm, thread }) => {
+      if (!thread.parked) return false;
+      const state = kvm.getMpState();
+      if (state === flags.KVM_MP_STATE_UNINITIALIZED) return true; // an AP the guest never started
+      return state === flags.KVM_MP_STATE_HALTED && (kvm.getRegs().rflags & RFLAGS_IF) === 0n;
+    });
+    for (const { loop } of this.vcpus) loop.resume();
+    return dead;
   }
 
   /** Ends every vCPU thread; memory and descriptors stay for inspection until disposal. */
   halt(): void {
+    this.#halting = true;
     for (const { loop } of this.vcpus) loop.stop();
     this.page.deliver();
   }

@@ -13,9 +13,9 @@ import { buildGuest, type Guest } from './build.js';
 import type { WaitOptions } from './console-log.js';
 import { crashReport, describeEnd } from './crash.js';
 import { type ExitInfo, type ExitReason, REASON_CODES } from './exit-info.js';
+import { guestSaid } from './guest-words.js';
 import { HaltWatch } from './halt-watch.js';
 import type { Vcpu } from './machine.js';
-import { guestSaid } from './guest-words.js';
 import { collectStats, type VmStats } from './stats.js';
 
 export type VmState = 'created' | 'running' | 'paused' | 'stopped';
@@ -237,7 +237,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     clearTimeout(this.#timer);
     this.#abort?.();
     machine.halt();
-    const panic = !flat && (reason === 'reboot' || reason === 'triple-fault') ? guestSaid(log, 'panic') : undefined;
+    const panic =
+      !flat && (reason === 'reboot' || reason === 'triple-fault') ? guestSaid(log, 'panic') : undefined;
     const final: ExitReason = panic ? 'panic' : reason;
     const text = panic ? `the guest's kernel panicked: ${panic}` : message;
     this.#exit = Object.freeze({ reason: final, code: REASON_CODES[final], message: text, ...more });
