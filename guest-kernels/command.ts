@@ -1,0 +1,115 @@
+/**
+ * Runs the host's own tools (apt-get, dpkg-deb, make, gcc, xz). Never through a shell, never with a terminal, and never
+ * beyond this process: each child gets a parent-death signal, so a killed recipe leaves no build behind.
+ * Runs on: main.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { RecipeError } from './recipe-error.js';
+
+export interface CommandOptions {
+  readonly cwd?: string;
+  /** Added to this process's environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Bytes for the command's standard input; otherwise it reads end of file. */
+  readonly input?: Uint8Array;
+  /** Called with every line of standard output and standard error, without its newline. */
+  readonly onLine?: (line: string) => void;
+  /** Called with every line the command writes to file descriptor 3 (apt's status, make's job server is not here). */
+  readonly onStatus?: (line: string) => void;
+  readonly signal?: AbortSignal;
+  /** Exit statuses besides 0 that are an answer, not a failure. */
+  readonly accept?: readonly number[];
+  /** What to do if the command is missing or fails. */
+  readonly hint?: string;
+}
+
+/** Lines of standard error repeated in the error of a failed command. */
+const QUOTED_LINES = 12;
+
+/**
+ * Runs `file` with `args` and returns its standard output.
+ * @throws RecipeError if it cannot be started, ends with a status that is not accepted, or `signal` aborts it
+ */
+export function run(file: string, args: readonly string[], options: CommandOptions = {}): Promise<Buffer> {
+  options.signal?.throwIfAborted();
+  const stdio: ('ignore' | 'pipe')[] = [options.input ? 'pipe' : 'ignore', 'pipe', 'pipe'];
+  if (options.onStatus) stdio.push('pipe');
+  const child = spawn('setpriv', ['--pdeathsig', 'TERM', '--', file, ...args], {
+    cwd: options.cwd,
+    env: { ...process.env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive', ...options.env },
+    stdio,
+    ...(options.signal && { signal: options.signal }),
+  });
+  if (options.input) feed(child, options.input);
+
+  const output: Buffer[] = [];
+  const errors: string[] = [];
+  child.stdout?.on('data', (chunk: Buffer) => output.push(chunk));
+  const complain = (line: string): void => {
+    errors.push(line);
+    if (errors.length > QUOTED_LINES) errors.shift();
+  };
+  if (options.onLine) eachLine(child.stdout, options.onLine);
+  eachLine(child.stderr, (line) => {
+    complain(line);
+    options.onLine?.(line);
+  });
+  if (options.onStatus) eachLine(child.stdio[3] as NodeJS.ReadableStream, options.onStatus);
+
+  return new Promise((resolve, reject) => {
+    const fail = (why: string, cause?: unknown): void => {
+      const quoted = errors.filter((line) => line.trim() !== '').map((line) => `\n  ${line}`);
+      reject(
+        new RecipeError(`${[file, ...args].join(' ')}: ${why}${quoted.join('')}`, {
+          ...(options.hint !== undefined && { hint: options.hint }),
+          cause,
+        }),
+      );
+    };
+    child.once('error', (error) => {
+      if (options.signal?.aborted) reject(options.signal.reason);
+      else fail('cannot be started', error);
+    });
+    child.once('close', (code, signal) => {
+      if (options.signal?.aborted) reject(options.signal.reason);
+      else if (code === 0 || (code !== null && options.accept?.includes(code)))
+        resolve(Buffer.concat(output));
+      else fail(code === null ? `killed by ${signal}` : `exit status ${code}`);
+    });
+  });
+}
+
+/** As `run`, for text. */
+export async function runText(
+  file: string,
+  args: readonly string[],
+  options: CommandOptions = {},
+): Promise<string> {
+  return (await run(file, args, options)).toString('utf8');
+}
+
+/** Calls `visit` with each line of `stream`; carriage returns end lines too, as in progress output. */
+export function eachLine(
+  stream: NodeJS.ReadableStream | null | undefined,
+  visit: (line: string) => void,
+): void {
+  if (!stream) return;
+  let rest = '';
+  stream.on('data', (chunk: Buffer | string) => {
+    const lines = (rest + chunk.toString()).split(/\r?\n|\r/);
+    rest = lines.pop() ?? '';
+    for (const line of lines) visit(line);
+  });
+  stream.on('end', () => {
+    if (rest !== '') visit(rest);
+    rest = '';
+  });
+}
+
+function feed(child: ChildProcess, input: Uint8Array): void {
+  // A command may stop reading early (xz after its stream): what it did not want is no error of ours.
+  child.stdin?.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') child.emit('error', error);
+  });
+  child.stdin?.end(input);
+}
