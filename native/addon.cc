@@ -6,6 +6,7 @@
 #include <memory>
 #include <unordered_set>
 
+#include "memory_view.h"
 #include "register_page.h"
 #include "vcpu_thread.h"
 
@@ -152,6 +153,28 @@ class Vcpu : public Napi::ObjectWrap<Vcpu> {
 // The host CPU this thread runs on now.
 Napi::Value CurrentCpu(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), sched_getcpu()); }
 
+// addressOf(bytes: Uint8Array): where they lie. A backing store does not move while its ArrayBuffer lives; asking also
+// takes a small array's bytes off V8's moving heap.
+napi_value AddressOf(napi_env env, napi_callback_info info) {
+  size_t count = 1;
+  napi_value array;
+  napi_typedarray_type type;
+  void* data = nullptr;
+  napi_value address = nullptr;
+  if (napi_get_cb_info(env, info, &count, &array, nullptr, nullptr) != napi_ok || count < 1 ||
+      napi_get_typedarray_info(env, array, &type, nullptr, &data, nullptr, nullptr) != napi_ok ||
+      type != napi_uint8_array) {
+    napi_throw_type_error(env, nullptr, "addressOf: not a Uint8Array");
+    return nullptr;
+  }
+  napi_create_double(env, static_cast<double>(reinterpret_cast<uintptr_t>(data)), &address);
+  return address;
+}
+
+// detach(buffer: ArrayBuffer): the buffer becomes empty; the memory behind it stays its owner's. Transferring it with
+// structuredClone() would not do: Node marks external buffers as not transferable, and copies them.
+void Detach(const Napi::CallbackInfo& info) { info[0].As<Napi::ArrayBuffer>().Detach(); }
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   auto* instance = new Instance();
   env.SetInstanceData(instance);
@@ -164,6 +187,11 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("RegisterPage", Page::Define(env));
   exports.Set("VcpuThread", Vcpu::Define(env));
   exports.Set("currentCpu", Napi::Function::New(env, CurrentCpu, "currentCpu"));
+  napi_value address_of = nullptr;
+  napi_create_function(env, "addressOf", NAPI_AUTO_LENGTH, AddressOf, nullptr, &address_of);
+  exports.Set("addressOf", address_of);
+  exports.Set("viewMemory", Napi::Function::New(env, ViewMemory, "viewMemory"));
+  exports.Set("detach", Napi::Function::New(env, Detach, "detach"));
   return exports;
 }
 
