@@ -34,6 +34,15 @@ interface Addon {
     eventfd: number,
   ) => NativeVcpuThread;
   currentCpu(): number;
+  /**
+   * Where the array's bytes lie, for a call that outlives this one. Valid while something holds the array and nobody
+   * detaches or resizes its buffer. @throws TypeError for anything but a Uint8Array
+   */
+  addressOf(bytes: Uint8Array): number;
+  /** The bytes at an address themselves, not counted as memory of the JavaScript heap. */
+  viewMemory(address: number, length: number): ArrayBuffer;
+  /** Empties an ArrayBuffer over foreign memory, and every view of it; the memory stays as it is. */
+  detach(buffer: ArrayBuffer): void;
 }
 
 /** Where the built addon lies as seen from src/host, dist/host and a bundle in dist. */
