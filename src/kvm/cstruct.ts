@@ -145,12 +145,18 @@ export class Flexible<H extends Fields, E extends Fields> {
   }
 
   encode(entries: readonly StructInput<E>[]): Uint8Array {
-    const bytes = new Uint8Array(this.size + entries.length * this.entry.size);
+    const bytes = this.room(entries.length);
     const view = new DataView(bytes.buffer);
-    view.setUint32(this.header.offsets[this.countField]!, entries.length, true);
     for (const [index, entry] of entries.entries()) {
       this.entry.encodeInto(view, this.size + index * this.entry.size, entry);
     }
+    return bytes;
+  }
+
+  /** Zeroed bytes with room for `count` entries, for the kernel to fill. */
+  room(count: number): Uint8Array {
+    const bytes = new Uint8Array(this.size + count * this.entry.size);
+    new DataView(bytes.buffer).setUint32(this.header.offsets[this.countField]!, count, true);
     return bytes;
   }
 

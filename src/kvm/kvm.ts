@@ -15,6 +15,9 @@ const E2BIG = 7;
 /** Most CPUID entries asked for before giving up; KVM_MAX_CPUID_ENTRIES of the kernel is 256. */
 const MAX_CPUID_ENTRIES = 1024;
 
+/** How often a creation is interrupted before that is an error. */
+const MAX_TRIES = 100;
+
 export type KvmRegs = StructValue<typeof structs.kvm_regs.fields>;
 export type KvmSregs = StructValue<typeof structs.kvm_sregs.fields>;
 export type KvmSregsInput = StructInput<typeof structs.kvm_sregs.fields>;
@@ -47,6 +50,9 @@ class KvmFd implements Disposable {
   }
 }
 
+/** KVM takes the better part of a millisecond to list them. */
+let supported: readonly CpuidEntry[] | undefined;
+
 /** /dev/kvm. */
 export class Kvm extends KvmFd {
   /** @throws HostError ERR_KVM_UNAVAILABLE or ERR_KVM_PERMISSION, with what to do about it */
@@ -57,18 +63,13 @@ export class Kvm extends KvmFd {
     } catch (error) {
       throw explainOpen(path, error);
     }
-    const version = kvm.call('KVM_GET_API_VERSION');
-    if (version === KVM_API_VERSION) return kvm;
-    kvm[Symbol.dispose]();
-    throw new HostError(
-      `${path} speaks KVM API ${version}, not ${KVM_API_VERSION}`,
-      'KVM_GET_API_VERSION',
-      undefined,
-      undefined,
-      {
-        code: 'ERR_KVM_UNAVAILABLE',
-      },
-    );
+    try {
+      checkVersion(path, kvm.call('KVM_GET_API_VERSION'));
+      return kvm;
+    } catch (error) {
+      kvm[Symbol.dispose]();
+      throw explainOpen(path, error);
+    }
   }
 
   /** 0 when absent; for counts (KVM_CAP_MAX_VCPUS) the number. */
@@ -76,11 +77,16 @@ export class Kvm extends KvmFd {
     return this.call('KVM_CHECK_EXTENSION', caps[name]);
   }
 
-  /** Every CPUID leaf this host's KVM can give to a guest. */
-  supportedCpuid(): CpuidEntry[] {
+  /** Every CPUID leaf this host's KVM can give to a guest; it stays the same, and is asked for once a process. */
+  supportedCpuid(): readonly CpuidEntry[] {
+    supported ??= this.#supportedCpuid();
+    return supported;
+  }
+
+  #supportedCpuid(): readonly CpuidEntry[] {
     for (let room = 128; room <= MAX_CPUID_ENTRIES; room *= 2) {
       const { arg, request } = ioctls.KVM_GET_SUPPORTED_CPUID;
-      const bytes = arg.encode(Array.from({ length: room }, () => ({})));
+      const bytes = arg.room(room);
       const result = tryIoctlBuffer(this.fd.number, request, bytes);
       if (result >= 0) return arg.decode(bytes);
       if (result !== -E2BIG) this.pass('KVM_GET_SUPPORTED_CPUID', bytes); // throws with the errno
@@ -92,7 +98,18 @@ export class Kvm extends KvmFd {
   }
 
   createVm(): KvmVm {
-    return new KvmVm(new Fd(this.call('KVM_CREATE_VM'), 'vm'), this.call('KVM_GET_VCPU_MMAP_SIZE'));
+    return new KvmVm(new Fd(this.#createVm(), 'vm'), this.call('KVM_GET_VCPU_MMAP_SIZE'));
+  }
+
+  /** Any signal of this process, a profiler's too, may interrupt it: then it has done nothing. */
+  #createVm(): number {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return this.call('KVM_CREATE_VM');
+      } catch (error) {
+        if (!(error instanceof HostError) || error.errnoName !== 'EINTR' || tries === MAX_TRIES) throw error;
+      }
+    }
   }
 }
 
@@ -134,6 +151,16 @@ export class KvmVm extends KvmFd {
   /** From now on a write to `eventfd` raises one edge on `gsi`, without passing through this process. */
   assignIrqfd(eventfd: number, gsi: Gsi): void {
     this.set('KVM_IRQFD', structs.kvm_irqfd, { fd: eventfd, gsi });
+  }
+  /** From now on a guest's 32-bit write of `value` to `at` adds one to `eventfd`, and nothing else happens. */
+  assignIoeventfd(eventfd: number, at: Gpa, value: number): void {
+    this.set('KVM_IOEVENTFD', structs.kvm_ioeventfd, {
+      datamatch: BigInt(value),
+      addr: BigInt(at),
+      len: 4,
+      fd: eventfd,
+      flags: flags.KVM_IOEVENTFD_FLAG_DATAMATCH,
+    });
   }
   createVcpu(id: number): KvmVcpu {
     const fd = new Fd(this.call('KVM_CREATE_VCPU', id), `vcpu${id}`);
@@ -199,6 +226,17 @@ export class KvmVcpu extends KvmFd {
   setMpState(state: number): void {
     this.set('KVM_SET_MP_STATE', structs.kvm_mp_state, { mp_state: state });
   }
+  /**
+   * Tells the guest that this vCPU was paused, so that its soft-lockup watchdog does not blame it (api.rst
+   * KVM_KVMCLOCK_CTRL). Nothing to a guest that has no kvm-clock.
+   */
+  tellPaused(): void {
+    try {
+      this.call('KVM_KVMCLOCK_CTRL');
+    } catch (error) {
+      if (!(error instanceof HostError) || error.errnoName !== 'EINVAL') throw error; // no kvm-clock
+    }
+  }
   /** The guest's TSC frequency, kHz. */
   tscKhz(): number {
     return this.call('KVM_GET_TSC_KHZ');
@@ -217,6 +255,14 @@ export class KvmVcpu extends KvmFd {
   }
 }
 
+function checkVersion(path: string, version: number): void {
+  if (version === KVM_API_VERSION) return;
+  const message = `${path} speaks KVM API ${version}, not ${KVM_API_VERSION}`;
+  throw new HostError(message, 'KVM_GET_API_VERSION', undefined, undefined, {
+    code: 'ERR_KVM_UNAVAILABLE',
+  });
+}
+
 function explainOpen(path: string, error: unknown): unknown {
   if (!(error instanceof HostError)) return error;
   const { syscall, errno, errnoName } = error;
@@ -227,6 +273,13 @@ function explainOpen(path: string, error: unknown): unknown {
       return new HostError(`${path}: no KVM on this machine (${errnoName})`, syscall, errno, errnoName, {
         code: 'ERR_KVM_UNAVAILABLE',
         hint: 'load the module (modprobe kvm_intel or kvm_amd), or switch on virtualization in the firmware or in the outer hypervisor',
+        cause: error,
+      });
+    case 'ENOTTY': // only KVM knows the ioctl
+    case 'EISDIR':
+      return new HostError(`${path} is not a KVM device`, syscall, errno, errnoName, {
+        code: 'ERR_KVM_UNAVAILABLE',
+        hint: `it should be a character device 10:232; see ls -l ${path}, and what made it`,
         cause: error,
       });
     case 'EACCES':

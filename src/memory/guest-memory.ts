@@ -66,7 +66,7 @@ export class GuestMemory {
 
   /** Whether all of [at, at + length) is RAM of one region. */
   contains(at: Gpa, length: number): boolean {
-    return this.#regions.some((region) => at >= region.base && at + length <= region.end);
+    return length >= 0 && this.#regions.some((region) => at >= region.base && at + length <= region.end);
   }
 
   /**
