@@ -35,8 +35,9 @@ export const SETUP = {
 } as const;
 
 /** XLOADFLAGS: a 64-bit entry point exists at 0x200 of the protected-mode code. */
-const XLF_KERNEL_64 = 1 << 0;
-const LOADED_HIGH = 1 << 0; // LOADFLAGS
+export const XLF_KERNEL_64 = 1 << 0;
+/** LOADFLAGS: a bzImage. */
+export const LOADED_HIGH = 1 << 0;
 const PROTOCOL_2_12 = 0x20c; // Linux 3.8, the first with the 64-bit entry
 const ENTRY_64 = 0x200;
 const SECTOR = 512;

@@ -3,13 +3,15 @@ import { ConfigError } from '../base/errors.js';
 import { CMDLINE_SIZE } from './layout.js';
 
 const words = (cmdline: string): string[] => cmdline.match(/(?:[^\s"]|"[^"]*"?)+/g) ?? [];
+/** `"name=two words"` is the same as `name="two words"`: the kernel drops a quote in front of a name. */
+const nameOf = (word: string): string => word.replace(/^"/, '').split('=')[0] ?? '';
 
 /** Whether a parameter is set, with a value (`root=`) or without (`quiet`). Words after `--` belong to init. */
 export function hasParameter(cmdline: string, name: string): boolean {
   for (const word of words(cmdline)) {
     if (word === '--') return false;
     // The kernel takes dashes and underscores in names for the same (parameq).
-    if (normal(word.split('=')[0] ?? '') === normal(name)) return true;
+    if (normal(nameOf(word)) === normal(name)) return true;
   }
   return false;
 }

@@ -25,14 +25,42 @@ export interface ElfPlan extends KernelNotes {
   readonly end: Gpa;
 }
 
-const HEADER_SIZE = 64;
-const PROGRAM_HEADER_SIZE = 56;
+/** Offsets in Elf64_Ehdr, and its size. */
+export const EHDR = {
+  CLASS: 4, // u8, e_ident[EI_CLASS]
+  DATA: 5, // u8, e_ident[EI_DATA]
+  TYPE: 16, // u16
+  MACHINE: 18, // u16
+  ENTRY: 24, // u64
+  PHOFF: 32, // u64
+  PHENTSIZE: 54, // u16
+  PHNUM: 56, // u16
+  SIZE: 64,
+} as const;
+/** Offsets in Elf64_Phdr, and its size. */
+export const PHDR = {
+  TYPE: 0, // u32
+  OFFSET: 8, // u64
+  PADDR: 24, // u64
+  FILESZ: 32, // u64
+  MEMSZ: 40, // u64
+  SIZE: 56,
+} as const;
 /** Linux has about five; a table of thousands is damage, not a kernel. */
 const MAX_HEADERS = 256;
-const PT = { LOAD: 1, NOTE: 4 } as const;
-const ET_EXEC = 2;
-const EM_X86_64 = 62;
-const MACHINES: Readonly<Record<number, string>> = {
+/** Values of p_type. */
+export const PT = { LOAD: 1, NOTE: 4 } as const;
+/** Values of e_ident[EI_CLASS], e_ident[EI_DATA], e_type and e_machine. */
+export const ELF = {
+  CLASS_32: 1,
+  CLASS_64: 2,
+  LITTLE_ENDIAN: 1,
+  BIG_ENDIAN: 2,
+  EXECUTABLE: 2,
+  X86_64: 62,
+} as const;
+/** Other machines by e_machine, for messages. */
+export const MACHINES: Readonly<Record<number, string>> = {
   3: '32-bit x86',
   8: 'MIPS',
   20: 'PowerPC',
@@ -55,11 +83,11 @@ const TYPES: Readonly<Record<number, string>> = {
  * @throws KernelError saying which rule the image breaks
  */
 export function planElf(image: ImageReader, ranges: readonly Range[]): ElfPlan {
-  const header = image.read(0, HEADER_SIZE);
-  if (header.length < HEADER_SIZE) throw new KernelError('truncated ELF header');
+  const header = image.read(0, EHDR.SIZE);
+  if (header.length < EHDR.SIZE) throw new KernelError('truncated ELF header');
   checkIdentity(header);
   const view = viewOf(header);
-  const entry = view.getBigUint64(24, true);
+  const entry = view.getBigUint64(EHDR.ENTRY, true);
   const headers = programHeaders(image, view);
   const loads = headers
     .filter(({ type, memorySize }) => type === PT.LOAD && memorySize > 0n)
@@ -72,8 +100,9 @@ export function planElf(image: ImageReader, ranges: readonly Range[]): ElfPlan {
       throw new KernelError(`ELF segments overlap at ${hex(load.at)}`);
     }
   }
-  const inside = loads.some(({ at, memorySize }) => entry >= BigInt(at) && entry < BigInt(at + memorySize));
-  if (!inside) {
+  const isLoaded = (address: bigint): boolean =>
+    loads.some(({ at, memorySize }) => address >= BigInt(at) && address < BigInt(at + memorySize));
+  if (!isLoaded(entry)) {
     throw new KernelError(`ELF entry ${hex(entry)} is outside what is loaded`, {
       hint: 'the entry of a vmlinux is its physical address; was the file linked or stripped in an unusual way?',
     });
@@ -82,29 +111,33 @@ export function planElf(image: ImageReader, ranges: readonly Range[]): ElfPlan {
   const notes = headers
     .filter(({ type }) => type === PT.NOTE)
     .map(({ offset, fileSize }) => ({ offset, fileSize }));
+  const { pvhEntry, hostFeatures } = parseNotes(image, notes);
   return {
     entry: gpa(Number(entry)),
     loads,
     end: gpa(last.at + last.memorySize),
-    ...parseNotes(image, notes),
+    pvhEntry: pvhEntry !== undefined && isLoaded(BigInt(pvhEntry)) ? pvhEntry : undefined,
+    hostFeatures,
   };
 }
 
 function checkIdentity(header: Uint8Array): void {
   const view = viewOf(header);
-  const machine = view.getUint16(18, header[5] !== 2);
-  if (header[4] === 1) {
+  const machine = view.getUint16(EHDR.MACHINE, header[EHDR.DATA] !== ELF.BIG_ENDIAN);
+  const elfClass = header[EHDR.CLASS];
+  if (elfClass === ELF.CLASS_32) {
     throw new KernelError(`the kernel is a 32-bit ELF file (${MACHINES[machine] ?? `machine ${machine}`})`, {
       hint: 'this monitor boots 64-bit kernels: build with CONFIG_64BIT=y',
     });
   }
-  if (header[4] !== 2) throw new KernelError(`ELF class ${header[4]} is unknown: the file is damaged`);
-  if (machine !== EM_X86_64) {
+  if (elfClass !== ELF.CLASS_64)
+    throw new KernelError(`ELF class ${elfClass} is unknown: the file is damaged`);
+  if (machine !== ELF.X86_64) {
     throw new KernelError(`the kernel is for ${MACHINES[machine] ?? `ELF machine ${machine}`}, not x86-64`);
   }
-  if (header[5] !== 1) throw new KernelError('the ELF file is big-endian');
-  const type = view.getUint16(16, true);
-  if (type !== ET_EXEC) {
+  if (header[EHDR.DATA] !== ELF.LITTLE_ENDIAN) throw new KernelError('the ELF file is big-endian');
+  const type = view.getUint16(EHDR.TYPE, true);
+  if (type !== ELF.EXECUTABLE) {
     throw new KernelError(`the ELF file is ${TYPES[type] ?? `of type ${type}`}, not an executable kernel`, {
       hint: 'a vmlinux is an ELF executable (ET_EXEC)',
     });
@@ -120,10 +153,10 @@ interface ProgramHeader {
 }
 
 function programHeaders(image: ImageReader, header: DataView): ProgramHeader[] {
-  const tableAt = header.getBigUint64(32, true);
-  const entrySize = header.getUint16(54, true);
-  const count = header.getUint16(56, true);
-  if (entrySize !== PROGRAM_HEADER_SIZE) throw new KernelError(`ELF program headers of ${entrySize} bytes`);
+  const tableAt = header.getBigUint64(EHDR.PHOFF, true);
+  const entrySize = header.getUint16(EHDR.PHENTSIZE, true);
+  const count = header.getUint16(EHDR.PHNUM, true);
+  if (entrySize !== PHDR.SIZE) throw new KernelError(`ELF program headers of ${entrySize} bytes`);
   if (count === 0) throw new KernelError('the ELF file has no program headers');
   if (count > MAX_HEADERS) throw new KernelError(`the ELF file has ${count} program headers`);
   if (tableAt + BigInt(count * entrySize) > BigInt(image.size)) {
@@ -133,13 +166,13 @@ function programHeaders(image: ImageReader, header: DataView): ProgramHeader[] {
   }
   const view = viewOf(image.read(Number(tableAt), count * entrySize));
   return Array.from({ length: count }, (_, index) => {
-    const at = index * PROGRAM_HEADER_SIZE;
+    const at = index * PHDR.SIZE;
     return {
-      type: view.getUint32(at, true),
-      offset: view.getBigUint64(at + 8, true),
-      physical: view.getBigUint64(at + 24, true),
-      fileSize: view.getBigUint64(at + 32, true),
-      memorySize: view.getBigUint64(at + 40, true),
+      type: view.getUint32(at + PHDR.TYPE, true),
+      offset: view.getBigUint64(at + PHDR.OFFSET, true),
+      physical: view.getBigUint64(at + PHDR.PADDR, true),
+      fileSize: view.getBigUint64(at + PHDR.FILESZ, true),
+      memorySize: view.getBigUint64(at + PHDR.MEMSZ, true),
     };
   });
 }

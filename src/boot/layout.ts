@@ -25,8 +25,14 @@ export const PAGE_DIRECTORY = gpa(0xb000);
 export const CMDLINE = gpa(0x2_0000);
 /** Bytes with the NUL: x86's COMMAND_LINE_SIZE. */
 export const CMDLINE_SIZE = 2048;
-/** End of conventional memory, where a PC's extended BIOS data area starts; the MP table (later ACPI) lives from here. */
+/** End of conventional memory, where a PC's extended BIOS data area starts; the MP table lives from here. */
 export const EBDA = gpa(0x9_fc00);
+/** The ACPI tables: above the video memory of a PC, into which a guest that probes for a screen may write. */
+export const ACPI_TABLES = gpa(0xc_0000);
+export const ACPI_TABLES_END = gpa(0xd_f000);
+/** The VM generation id, in a page of its own: 16 bytes that the monitor changes while the guest runs. */
+export const VM_GENERATION_ID = gpa(0xd_f000);
+export const VM_GENERATION_ID_SIZE = 16;
 /** MP tables and ACPI tables up to here, reserved in the e820 map. The scan for MP and ACPI signatures covers it. */
 export const EBDA_END = gpa(0xe_0000);
 /** ACPI's root pointer goes here: the scan for it covers 0xe0000–0xfffff. */
@@ -47,8 +53,17 @@ export const VIRTIO_MMIO = gpa(0xc000_1000);
 export const IOAPIC = gpa(0xfec0_0000);
 export const LAPIC = gpa(0xfee0_0000);
 
-/** ISA interrupt lines, and the first one for virtio devices. */
-export const IRQ = { COM1: 4, I8042: 1, VIRTIO_FIRST: 5 } as const;
+/**
+ * Interrupt lines (GSIs: pins of the one IOAPIC) with an owner. 0 is the timer, 2 the cascade of a PC's PICs, 8 the clock's;
+ * 9, a PC's ACPI interrupt, belongs to ACPI's event device.
+ */
+export const IRQ = { COM1: 4, I8042: 1, RTC: 8, GED: 9 } as const;
+/** The serial console's ports begin here, as on every PC. */
+export const COM1 = 0x3f8;
+/** Interrupt lines for virtio devices, in the order they are given out: one each, edges cannot be shared. */
+export const VIRTIO_GSIS: readonly number[] = [
+  5, 6, 7, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23,
+];
 
 /** Least RAM a kernel can be given: the tables below 1 MiB and something above. */
 export const MIN_RAM = 2 * MiB;
@@ -94,6 +109,8 @@ export const FIXED_AREAS: readonly (Range & { readonly name: string })[] = [
   { name: 'PDPT', base: PDPT, size: 4 * KiB },
   { name: 'page directory', base: PAGE_DIRECTORY, size: 4 * KiB },
   { name: 'command line', base: CMDLINE, size: CMDLINE_SIZE },
-  { name: 'MP table and ACPI', base: EBDA, size: EBDA_END - EBDA },
+  { name: 'MP table', base: EBDA, size: ACPI_TABLES - EBDA },
+  { name: 'ACPI tables', base: ACPI_TABLES, size: ACPI_TABLES_END - ACPI_TABLES },
+  { name: 'VM generation id', base: VM_GENERATION_ID, size: VM_GENERATION_ID_SIZE },
   { name: 'RSDP', base: RSDP, size: HIGH_RAM - RSDP },
 ];

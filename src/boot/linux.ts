@@ -3,8 +3,10 @@
  * the tables (`writeLinuxTables`). Kernel and initrd bytes are the caller's to copy, by `loads` and `initrd`.
  */
 import { ConfigError, KernelError } from '../base/errors.js';
-import type { Gpa } from '../base/units.js';
+import { type Gpa, hex } from '../base/units.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
+import type { AcpiDescription } from './acpi/description.js';
+import { writeAcpiTables } from './acpi/tables.js';
 import { planBzImage } from './bzimage.js';
 import { encodeCmdline } from './cmdline.js';
 import { e820Map } from './e820.js';
@@ -15,7 +17,7 @@ import { type ImageKind, identifyKernel } from './image.js';
 import { placeInitrd } from './initrd.js';
 import { CMDLINE, CMDLINE_SIZE, kernelRanges, MMIO_GAP, type Range } from './layout.js';
 import { writeMpTable } from './mptable.js';
-import { writePageTables } from './page-tables.js';
+import { MAPPED_END, writePageTables } from './page-tables.js';
 import { writeStartInfo } from './pvh.js';
 import type { ImageReader } from './reader.js';
 import { writeZeroPage } from './zero-page.js';
@@ -59,6 +61,14 @@ export function planLinux({ kernel, initrdSize, ram, protocol }: LinuxInput): Li
   const kind = identifyKernel(kernel);
   const ranges = kernelRanges(ram);
   const image: ImagePlan = kind === 'elf' ? planElf(kernel, ranges) : planBzImage(kernel, ranges);
+  if (protocol !== 'pvh' && image.end > MAPPED_END) {
+    throw new KernelError(
+      `the kernel ends at ${hex(image.end)}; only the first GiB is mapped when it starts`,
+      {
+        hint: 'link it to lower addresses (CONFIG_PHYSICAL_START), or boot it by PVH, which needs no page tables',
+      },
+    );
+  }
   if (initrdSize === 0) throw new KernelError('the initrd is empty');
   const initrd =
     initrdSize === undefined
@@ -76,11 +86,19 @@ export function planLinux({ kernel, initrdSize, ram, protocol }: LinuxInput): Li
   };
 }
 
-/** Everything but the images: descriptor tables, page tables, command line, boot parameters, MP table. */
+export interface LinuxMachine {
+  readonly cmdline: string;
+  readonly ram: readonly Range[];
+  readonly acpi: AcpiDescription;
+  /** The VM's generation id, 16 random bytes. */
+  readonly generation: Uint8Array;
+}
+
+/** Everything but the images: descriptor tables, page tables, command line, boot parameters, MP table and ACPI. */
 export function writeLinuxTables(
   memory: GuestMemory,
   plan: LinuxPlan,
-  { cmdline, cpus, ram }: { readonly cmdline: string; readonly cpus: number; readonly ram: readonly Range[] },
+  { cmdline, ram, acpi, generation }: LinuxMachine,
 ): void {
   const e820 = e820Map(ram);
   writeDescriptorTables(memory, plan.protocol === 'pvh' ? CODE32 : CODE64);
@@ -90,7 +108,9 @@ export function writeLinuxTables(
     writePageTables(memory);
     writeZeroPage(memory, { setupHeader: plan.setupHeader, e820, initrd: plan.initrd });
   }
-  writeMpTable(memory, cpus);
+  // Both: a kernel that knows ACPI believes it, one without it or with acpi=off the MP table.
+  writeMpTable(memory, acpi.cpus);
+  writeAcpiTables(memory, acpi, generation);
 }
 
 function requirePvh(image: ImagePlan): Gpa {

@@ -1,5 +1,5 @@
 /** Page tables for 64-bit entry: the first GiB, identity-mapped in 2 MiB pages (SDM vol. 3 §4.5). */
-import { gpa, MiB } from '../base/units.js';
+import { GiB, gpa, MiB } from '../base/units.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import { PAGE_DIRECTORY, PDPT, PML4 } from './layout.js';
 
@@ -7,6 +7,8 @@ const PRESENT = 1n << 0n;
 const WRITABLE = 1n << 1n;
 const LARGE = 1n << 7n; // the entry maps a page, not a table
 const ENTRIES = 512;
+/** First address that is not mapped. */
+export const MAPPED_END = gpa(GiB);
 
 export function writePageTables(memory: GuestMemory): void {
   memory.writeU64(PML4, BigInt(PDPT) | PRESENT | WRITABLE);

@@ -7,7 +7,7 @@ import { gpa } from '../base/units.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import { SETUP } from './bzimage.js';
 import type { E820Entry } from './e820.js';
-import { CMDLINE, type Range, ZERO_PAGE } from './layout.js';
+import { CMDLINE, type Range, RSDP, ZERO_PAGE } from './layout.js';
 
 /** Fields outside the setup header. */
 export const BOOT_PARAMS = {
@@ -18,8 +18,14 @@ export const BOOT_PARAMS = {
   E820_ENTRIES: 0x1e8, // u8
   E820_TABLE: 0x2d0,
 } as const;
-/** struct boot_e820_entry: u64 addr, u64 size, u32 type, packed. */
-const E820_ENTRY_SIZE = 20;
+/** struct boot_e820_entry, packed. */
+export const E820_ENTRY = {
+  ADDR: 0, // u64
+  SIZE: 8, // u64
+  TYPE: 16, // u32
+  BYTES: 20,
+} as const;
+/** E820_MAX_ENTRIES_ZEROPAGE */
 export const E820_MAX_ENTRIES = 128;
 
 const LOADER_UNDEFINED = 0xff;
@@ -43,6 +49,7 @@ export function writeZeroPage(memory: GuestMemory, { setupHeader, e820, initrd }
     u32(SETUP.MAGIC, 0x5372_6448); // "HdrS"
     u32(SETUP.KERNEL_ALIGNMENT, KERNEL_ALIGNMENT);
   }
+  memory.writeU64(gpa(ZERO_PAGE + BOOT_PARAMS.ACPI_RSDP_ADDR), BigInt(RSDP));
   u8(SETUP.TYPE_OF_LOADER, LOADER_UNDEFINED);
   u32(SETUP.CMD_LINE_PTR, CMDLINE);
   if (initrd) {
@@ -53,9 +60,9 @@ export function writeZeroPage(memory: GuestMemory, { setupHeader, e820, initrd }
   }
   u8(BOOT_PARAMS.E820_ENTRIES, e820.length);
   for (const [index, { base, size, type }] of e820.entries()) {
-    const at = ZERO_PAGE + BOOT_PARAMS.E820_TABLE + index * E820_ENTRY_SIZE;
-    memory.writeU64(gpa(at), BigInt(base));
-    memory.writeU64(gpa(at + 8), BigInt(size));
-    memory.writeU32(gpa(at + 16), type);
+    const at = ZERO_PAGE + BOOT_PARAMS.E820_TABLE + index * E820_ENTRY.BYTES;
+    memory.writeU64(gpa(at + E820_ENTRY.ADDR), BigInt(base));
+    memory.writeU64(gpa(at + E820_ENTRY.SIZE), BigInt(size));
+    memory.writeU32(gpa(at + E820_ENTRY.TYPE), type);
   }
 }
