@@ -12,6 +12,10 @@ const at = <K extends string>(offsets: Readonly<Record<K, number>>): Record<K, n
   Object.fromEntries(Object.entries<number>(offsets).map(([k, v]) => [k, UNION + v])) as Record<K, number>;
 const IO = at(structs.kvm_run_io.offsets);
 const MMIO = at(structs.kvm_run_mmio.offsets);
+/** Widest port access, bytes. */
+const MAX_PORT_SIZE = 4;
+/** Longest MMIO access, bytes. */
+const MMIO_DATA = 8;
 const INTERNAL = at(structs.kvm_run_internal.offsets);
 const FAIL_ENTRY = at(structs.kvm_run_fail_entry.offsets);
 const EVENT = at(structs.kvm_run_system_event.offsets);
@@ -49,13 +53,16 @@ const INTERRUPTED: Exit = { kind: 'interrupted' };
 export class RunPage {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
-  /** MMIO data by length: the same four views every time. */
+  /** MMIO data by length: the same few views every time. */
   readonly #mmio: readonly (Uint8Array | undefined)[];
+  /** Single port accesses' data by size, at the place where the kernel last put them. */
+  #pio: readonly Uint8Array[] = [];
+  #pioOffset = -1;
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    this.#mmio = Array.from({ length: 9 }, (_, n) => bytes.subarray(MMIO.data, MMIO.data + n));
+    this.#mmio = Array.from({ length: MMIO_DATA + 1 }, (_, n) => bytes.subarray(MMIO.data, MMIO.data + n));
   }
 
   decode(): Exit {
@@ -66,12 +73,14 @@ export class RunPage {
         const size = view.getUint8(IO.size);
         // The kernel puts PIO data into the second page of the mapping: far below 2^32.
         const offset = view.getUint32(IO.data_offset, true);
+        const count = view.getUint32(IO.count, true);
         return {
           kind: 'pio',
           address: view.getUint16(IO.port, true),
           isWrite: view.getUint8(IO.direction) === flags.KVM_EXIT_IO_OUT,
           size,
-          data: this.#bytes.subarray(offset, offset + size * view.getUint32(IO.count, true)),
+          data:
+            count === 1 ? this.#portData(offset, size) : this.#bytes.subarray(offset, offset + size * count),
         };
       }
       case exitReasons.KVM_EXIT_MMIO: {
@@ -81,7 +90,7 @@ export class RunPage {
           address: view.getUint32(MMIO.phys_addr, true) + view.getUint32(MMIO.phys_addr + 4, true) * 2 ** 32,
           isWrite: view.getUint8(MMIO.is_write) !== 0,
           size,
-          data: this.#mmio[size]!,
+          data: this.#mmio[Math.min(size, MMIO_DATA)]!,
         };
       }
       case exitReasons.KVM_EXIT_HLT:
@@ -105,5 +114,15 @@ export class RunPage {
       default:
         return { kind: 'unknown', reason };
     }
+  }
+
+  #portData(offset: number, size: number): Uint8Array {
+    if (offset !== this.#pioOffset) {
+      this.#pioOffset = offset;
+      this.#pio = Array.from({ length: MAX_PORT_SIZE + 1 }, (_, n) =>
+        this.#bytes.subarray(offset, offset + n),
+      );
+    }
+    return this.#pio[size] ?? this.#bytes.subarray(offset, offset + size);
   }
 }

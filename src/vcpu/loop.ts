@@ -6,8 +6,8 @@
  * runs on another CPU, main watches for the next exit for a short while instead of returning to its event loop.
  * Runs on: main.
  */
+import { milliseconds } from '../base/clock.js';
 import type { Bus } from '../bus/bus.js';
-import type { KvmVcpu } from '../kvm/kvm.js';
 import { type AccessExit, type Exit, isAccess, RunPage } from './exit.js';
 import { ExitStats } from './stats.js';
 import type { VcpuThread } from './thread.js';
@@ -27,9 +27,16 @@ export type VcpuEnd =
   | { readonly kind: 'run-error'; readonly errno: number }
   | { readonly kind: 'device-error'; readonly error: unknown; readonly address: number };
 
+/** What the loop needs of a thread. */
+export type LoopThread = Pick<
+  VcpuThread,
+  'start' | 'parked' | 'error' | 'onOtherCpu' | 'resume' | 'beginSpin' | 'endSpin' | 'spin' | 'kick' | 'stop'
+>;
+
 export interface VcpuLoopOptions {
-  readonly vcpu: KvmVcpu;
-  readonly thread: VcpuThread;
+  /** The vCPU's kvm_run mapping. */
+  readonly run: { view(): Uint8Array };
+  readonly thread: LoopThread;
   readonly pio: Bus;
   readonly mmio: Bus;
   /** Called once; the thread stays parked for inspection until it is stopped. */
@@ -43,39 +50,67 @@ export class VcpuLoop {
   /** A device's promise is being waited for, or the vCPU has ended: the park is not ours to answer. */
   #held = false;
   #resumedAt = 0;
+  /** The thread has been told that main looks for its exits. */
+  #watching = false;
+  #comingBack = false;
   #pausing: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
   #paused = false;
 
   constructor(options: VcpuLoopOptions) {
     this.#options = options;
-    this.#run = new RunPage(options.vcpu.run.view());
+    this.#run = new RunPage(options.run.view());
   }
 
   start(): void {
-    this.#resumedAt = performance.now();
+    this.#resumedAt = milliseconds();
     this.#options.thread.start();
   }
 
   /** Answers the exit the thread is parked at, if it is, and those that follow at once. */
   serve(): void {
-    const { thread } = this.#options;
     if (!this.#mayAnswer()) return;
-    const started = performance.now();
-    const burst = started - this.#resumedAt < BURST_MS && thread.onOtherCpu;
-    if (burst) thread.beginSpin();
-    do {
+    const burst = milliseconds() - this.#resumedAt < BURST_MS && this.#options.thread.onOtherCpu;
+    if (burst) this.#watch();
+    else this.#answer();
+  }
+
+  /**
+   * One session of a burst. When its time is over the event loop gets a turn, and the next session follows: the thread is
+   * not told that nobody watches, so it waits for a moment instead of falling asleep. If the turn takes longer the thread
+   * rings as usual, so nothing is lost by not coming back.
+   */
+  #watch(): void {
+    const { thread } = this.#options;
+    const started = milliseconds();
+    if (!this.#watching) thread.beginSpin();
+    this.#watching = true;
+    while (!this.#held && !this.#paused && thread.spin(SILENCE_NS) && this.#mayAnswer()) {
       this.#answer();
-    } while (
-      burst &&
-      !this.#held &&
-      performance.now() - started < SESSION_MS &&
-      thread.spin(SILENCE_NS) &&
-      this.#mayAnswer()
-    );
-    if (!burst) return;
-    thread.endSpin();
+      if (!this.#held && this.#resumedAt - started >= SESSION_MS) {
+        this.#comeBack();
+        return;
+      }
+    }
+    this.#unwatch();
     // An exit that came between the last look and endSpin() told nobody.
-    if (this.#mayAnswer()) setImmediate(() => this.serve());
+    if (this.#mayAnswer()) this.#comeBack();
+  }
+
+  #unwatch(): void {
+    this.#watching = false;
+    this.#options.thread.endSpin();
+  }
+
+  #comeBack(): void {
+    if (this.#comingBack) return;
+    this.#comingBack = true;
+    setImmediate(() => {
+      this.#comingBack = false;
+      // On our own CPU the thread cannot run while main watches for it.
+      if (this.#watching && !this.#options.thread.onOtherCpu) this.#unwatch();
+      if (this.#watching) this.#watch();
+      else this.serve();
+    });
   }
 
   /** Resolves when the vCPU is between two instructions, with no access half done, and stays there. */
@@ -92,7 +127,9 @@ export class VcpuLoop {
     return this.#pausing.promise;
   }
 
+  /** Also ends a pause that has not been reached yet; whoever waits for it waits no longer. */
   resume(): void {
+    this.#pausing?.resolve();
     this.#pausing = undefined;
     if (!this.#paused) return;
     this.#paused = false;
@@ -171,7 +208,7 @@ export class VcpuLoop {
   #resume(): void {
     // Stopped by the device just accessed (a reset port): the thread is gone or going.
     if (!this.#options.thread.parked) return;
-    this.#resumedAt = performance.now();
+    this.#resumedAt = milliseconds();
     this.#options.thread.resume();
   }
 
