@@ -17,6 +17,8 @@ const COMMAND = {
   KEYBOARD_TEST: 0xab,
   READ_OUTPUT: 0xd0,
   WRITE_OUTPUT: 0xd1,
+  KEYBOARD_LOOP: 0xd2,
+  AUX_LOOP: 0xd3,
   RESET: 0xfe,
 } as const;
 const SELF_TEST_PASSED = 0x55;
@@ -67,6 +69,8 @@ export class I8042 implements BusDevice {
         return;
       case COMMAND.WRITE_CONFIG:
       case COMMAND.WRITE_OUTPUT:
+      case COMMAND.KEYBOARD_LOOP:
+      case COMMAND.AUX_LOOP:
         this.#expecting = command;
         return;
       case COMMAND.SELF_TEST:
@@ -90,6 +94,9 @@ export class I8042 implements BusDevice {
     const command = this.#expecting;
     this.#expecting = undefined;
     if (command === COMMAND.WRITE_CONFIG) this.#config = value;
+    else if (command === COMMAND.KEYBOARD_LOOP) this.#output = value;
+    // Linux tells a mouse port by the echo; without any answer it waits half a second for one.
+    else if (command === COMMAND.AUX_LOOP) this.#output = ~value & 0xff;
     // Bit 0 of the output port is the reset line, active low.
     else if (command === COMMAND.WRITE_OUTPUT && !(value & 1)) this.onReset();
   }

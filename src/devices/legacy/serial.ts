@@ -9,16 +9,7 @@
 import type { BusDevice } from '../../bus/bus.js';
 import type { ByteRing, RegisterPage, RegisterSlot, SharedWord } from '../../bus/register-page.js';
 import type { Interrupt } from '../../irq/interrupt.js';
-
-/** Register offsets, §8.0; DLL and DLM replace the first two while LCR.DLAB is set. */
-const REG = { RBR: 0, THR: 0, IER: 1, IIR: 2, FCR: 2, LCR: 3, MCR: 4, LSR: 5, MSR: 6, SCR: 7 } as const;
-const IER = { RDI: 1 << 0, THRI: 1 << 1, RLSI: 1 << 2, MSI: 1 << 3, ALL: 0x0f } as const;
-const IIR = { NONE: 0x01, MSI: 0x00, THRI: 0x02, RDI: 0x04, RLSI: 0x06, TIMEOUT: 0x0c, FIFOS: 0xc0 } as const;
-const FCR = { ENABLE: 1 << 0, CLEAR_RX: 1 << 1 } as const;
-const LCR_DLAB = 1 << 7;
-const MCR = { DTR: 1 << 0, RTS: 1 << 1, OUT1: 1 << 2, OUT2: 1 << 3, LOOP: 1 << 4, ALL: 0x1f } as const;
-const LSR = { DR: 1 << 0, THRE: 1 << 5, TEMT: 1 << 6 } as const;
-const MSR = { CTS: 1 << 4, DSR: 1 << 5, RI: 1 << 6, DCD: 1 << 7 } as const;
+import { FCR, IER, IIR, LCR, LSR, MCR, MSR, REG } from './serial-registers.js';
 
 export const SERIAL_PORTS = 8;
 /** Receive FIFO, bytes; one without FIFOs. */
@@ -29,6 +20,8 @@ const TRIGGER = [1, 4, 8, 14] as const;
 const QUEUE = 4096;
 /** Output the vCPU threads may have posted before main takes it, bytes. */
 const RING = 64 * 1024;
+/** How often one visit empties the ring: a guest that posts as fast as we take must not hold the event loop. */
+const MOST_TAKES = 4;
 
 export interface SerialOptions {
   readonly base: number; // first port
@@ -37,8 +30,8 @@ export interface SerialOptions {
   /** Output; valid only during the call. */
   readonly onOutput: (bytes: Uint8Array) => void;
   /**
-   * Keep input back until the guest enables receive interrupts: a driver that starts empties the FIFO, and whatever was
-   * typed or piped earlier would be lost. Off for guests that poll.
+   * Keep input back until the guest's driver is ready: it has enabled receive interrupts and asks for data (RTS). A driver
+   * that starts empties the FIFO more than once, and what was typed or piped earlier would be lost. Off for guests that poll.
    */
   readonly holdInput: boolean;
 }
@@ -63,6 +56,7 @@ export class SerialPort implements BusDevice {
   #threPending = false;
   #raised = false;
   #open: boolean;
+  #takeLater: NodeJS.Immediate | undefined;
 
   constructor(options: SerialOptions) {
     this.#options = options;
@@ -100,7 +94,7 @@ export class SerialPort implements BusDevice {
   }
 
   #read(offset: number): number {
-    const dlab = (this.#lcr & LCR_DLAB) !== 0;
+    const dlab = (this.#lcr & LCR.DLAB) !== 0;
     switch (offset) {
       case REG.RBR:
         return dlab ? this.#divisor & 0xff : this.#takeInput();
@@ -125,7 +119,7 @@ export class SerialPort implements BusDevice {
   }
 
   #write(offset: number, value: number): void {
-    const dlab = (this.#lcr & LCR_DLAB) !== 0;
+    const dlab = (this.#lcr & LCR.DLAB) !== 0;
     switch (offset) {
       case REG.THR:
         if (dlab) this.#divisor = (this.#divisor & 0xff00) | value;
@@ -139,10 +133,7 @@ export class SerialPort implements BusDevice {
         // Enabling it while the transmitter is empty raises it (§8.7 and every PC's behaviour).
         if (value & IER.THRI && !(this.#ier & IER.THRI)) this.#threPending = true;
         this.#ier = value & IER.ALL;
-        if (value & IER.RDI && !this.#open) {
-          this.#open = true;
-          this.onRoom?.();
-        }
+        this.#openWhenReady();
         return;
       case REG.FCR:
         // Changing the enable bit empties the FIFOs too (§8.4). Input beyond the FIFO is still "on the wire".
@@ -156,12 +147,23 @@ export class SerialPort implements BusDevice {
       case REG.MCR:
         this.#mcr = value & MCR.ALL;
         this.#switchPage();
+        this.#openWhenReady();
         return;
       case REG.SCR:
         this.#scr = value;
         return;
       default: // LSR and MSR are read-only
     }
+  }
+
+  /**
+   * RTS counts because it comes last. Linux (8250_port.c) enables all interrupts for a moment while it finds out what chip
+   * this is, and later enables receive interrupts before it has switched the FIFOs on, which empties them.
+   */
+  #openWhenReady(): void {
+    if (this.#open || !(this.#ier & IER.RDI) || !(this.#mcr & MCR.RTS) || this.#mcr & MCR.LOOP) return;
+    this.#open = true;
+    this.onRoom?.();
   }
 
   #transmit(value: number): void {
@@ -177,14 +179,22 @@ export class SerialPort implements BusDevice {
   /** Takes what the vCPU threads have posted: these bytes come before anything written by the ordinary way. */
   #sent(): void {
     if (!this.#ring) return;
-    let any = false;
-    for (let count = this.#ring.take(this.#taken); count > 0; count = this.#ring.take(this.#taken)) {
-      any = true;
+    let takes = 0;
+    for (; takes < MOST_TAKES; takes += 1) {
+      const count = this.#ring.take(this.#taken);
+      if (count === 0) break;
       this.#options.onOutput(this.#taken.subarray(0, count));
     }
-    if (!any) return;
+    if (takes === 0) return;
+    // Not yet seen empty: the ring will not tell again by itself.
+    if (takes === MOST_TAKES) this.#takeLater ??= setImmediate(() => this.#goOn());
     this.#threPending = true;
     this.#update();
+  }
+
+  #goOn(): void {
+    this.#takeLater = undefined;
+    this.#sent();
   }
 
   #takeInput(): number {
@@ -196,6 +206,10 @@ export class SerialPort implements BusDevice {
 
   #clearFifo(): void {
     if (this.#mcr & MCR.LOOP || this.#open) this.#input.splice(0, this.#fcr & FCR.ENABLE ? FIFO : 1);
+    // The line falls with the FIFO. What is still on the wire arrives anew, with an edge of its own.
+    this.#raised = false;
+    // A writer that waits for an empty queue must not wait for a read that may never come.
+    this.onRoom?.();
   }
 
   #lineStatus(): number {
@@ -226,14 +240,15 @@ export class SerialPort implements BusDevice {
    */
   #update(): void {
     this.#lsr?.store(this.#lineStatus());
-    const pending = this.#cause() !== IIR.NONE;
     // On a PC OUT2 gates the line; in loopback interrupts still work (§8.6), so only OUT2 counts.
-    if (pending && !this.#raised && (this.#mcr & MCR.OUT2 || this.#mcr & MCR.LOOP)) this.#options.irq.raise();
-    this.#raised = pending;
+    const connected = (this.#mcr & (MCR.OUT2 | MCR.LOOP)) !== 0;
+    const high = connected && this.#cause() !== IIR.NONE;
+    if (high && !this.#raised) this.#options.irq.raise();
+    this.#raised = high;
   }
 
   /** The transmit register is on the page only while it is one, and while its bytes leave the chip. */
   #switchPage(): void {
-    if (this.#thrSlot) this.#thrSlot.enabled = !(this.#lcr & LCR_DLAB) && !(this.#mcr & MCR.LOOP);
+    if (this.#thrSlot) this.#thrSlot.enabled = !(this.#lcr & LCR.DLAB) && !(this.#mcr & MCR.LOOP);
   }
 }
