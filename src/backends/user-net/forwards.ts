@@ -1,0 +1,142 @@
+/**
+ * Ports of the host that lead to the guest: a listening socket each, and a connection to the guest for every one that comes in,
+ * from the gateway's address. They can be added and removed at any time.
+ * Runs on: main.
+ */
+import { createServer, type Server, type Socket } from 'node:net';
+import { HostError } from '../../base/errors.js';
+import type { Address } from './address.js';
+import type { TcpEndpoint } from './tcp/endpoint.js';
+import { TcpRelay } from './tcp-relay.js';
+
+/** Where a forward listens, and where it leads. */
+export interface ForwardOptions {
+  /** The guest's port. */
+  readonly guestPort: number;
+  /** Port of the host; 0 or none: one that is free. */
+  readonly port?: number | undefined;
+  /** Address of the host: 127.0.0.1 unless given. */
+  readonly host?: string | undefined;
+}
+
+/** A forward that listens. */
+export interface Forward {
+  /** The host's address where it listens. */
+  readonly host: string;
+  /** The port it has there. */
+  readonly port: number;
+  /** Where it leads. */
+  readonly guestPort: number;
+  /** Stops listening and ends its connections. */
+  close(): Promise<void>;
+}
+
+export interface ForwardPlace {
+  readonly endpoint: TcpEndpoint;
+  readonly gateway: Address;
+  /** The guest's address now. */
+  guest(): Address;
+}
+
+/** Ports that connections to the guest come from when the client's own is taken. */
+const EPHEMERAL = { FIRST: 49_152, COUNT: 16_384 } as const;
+
+export class Forwards {
+  readonly #place: ForwardPlace;
+  readonly #open = new Set<OpenForward>();
+  #nextPort = 0;
+
+  constructor(place: ForwardPlace) {
+    this.#place = place;
+  }
+
+  get list(): readonly Forward[] {
+    return [...this.#open];
+  }
+
+  /** @throws HostError when the host's port cannot be had */
+  async add({ guestPort, port = 0, host = '127.0.0.1' }: ForwardOptions): Promise<Forward> {
+    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, host, port)));
+      server.listen({ port, host }, resolve);
+    });
+    const { address, port: real } = server.address() as { address: string; port: number };
+    const forward = new OpenForward(server, address, real, guestPort, () => this.#open.delete(forward));
+    server.removeAllListeners('error');
+    server.on('error', () => {}); // a connection that could not be taken; the next one may be
+    server.on('connection', (socket) => this.#connect(forward, socket));
+    this.#open.add(forward);
+    return forward;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#open].map((forward) => forward.close()));
+  }
+
+  #connect(forward: OpenForward, socket: Socket): void {
+    const { endpoint, gateway } = this.#place;
+    const guest = this.#place.guest();
+    const remotePort = this.#portFor(socket, guest, forward.guestPort);
+    const relay = new TcpRelay(() => forward.relays.delete(relay));
+    const path = { guest, guestPort: forward.guestPort, remote: gateway, remotePort };
+    const connection = remotePort === 0 ? undefined : endpoint.connect(path, relay);
+    if (!connection) {
+      socket.on('error', () => {});
+      socket.resetAndDestroy();
+      return;
+    }
+    forward.relays.add(relay);
+    relay.join(connection, socket);
+  }
+
+  /** The client's own port if it is free on the guest's side. @returns 0 when none is */
+  #portFor(socket: Socket, guest: Address, guestPort: number): number {
+    const isTaken = (remotePort: number): boolean =>
+      this.#place.endpoint.isTaken({ guest, guestPort, remote: this.#place.gateway, remotePort });
+    if (socket.remotePort && !isTaken(socket.remotePort)) return socket.remotePort;
+    for (let count = 0; count < EPHEMERAL.COUNT; count += 1) {
+      this.#nextPort = (this.#nextPort + 1) % EPHEMERAL.COUNT;
+      const port = EPHEMERAL.FIRST + this.#nextPort;
+      if (!isTaken(port)) return port;
+    }
+    return 0;
+  }
+}
+
+class OpenForward implements Forward {
+  readonly relays = new Set<TcpRelay>();
+  readonly #server: Server;
+  readonly #closed: () => void;
+
+  constructor(
+    server: Server,
+    readonly host: string,
+    readonly port: number,
+    readonly guestPort: number,
+    closed: () => void,
+  ) {
+    this.#server = server;
+    this.#closed = closed;
+  }
+
+  async close(): Promise<void> {
+    this.#closed();
+    for (const relay of this.relays) relay.abort();
+    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+  }
+}
+
+function explain(error: NodeJS.ErrnoException, host: string, port: number): HostError {
+  const hints: Readonly<Record<string, string>> = {
+    EADDRINUSE: 'another program listens there: choose another port, or 0 for any',
+    EADDRNOTAVAIL: 'this host does not have that address: see `ip address`',
+    EACCES: 'ports below 1024 need rights: choose a higher one',
+  };
+  const where = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+  const hint = hints[error.code ?? ''];
+  return new HostError(`cannot listen on ${where}: ${error.code}`, 'listen', error.errno, error.code, {
+    cause: error,
+    ...(hint && { hint }),
+  });
+}

@@ -1,0 +1,298 @@
+/**
+ * The gateway: reads every frame of the guest's, checks whose it is, and gives it to who answers. What claims an address outside of
+ * the guest's network is dropped and counted.
+ * Runs on: main.
+ */
+import type { VnetHeader } from '../../devices/net/backend.js';
+import { type Address, isMulticast } from './address.js';
+import { askArp, handleArp } from './arp.js';
+import type { Clock } from './clock.js';
+import { DHCP_PORT } from './dhcp-message.js';
+import { DhcpServer } from './dhcp-server.js';
+import { DnsOverTcp } from './dns-over-tcp.js';
+import { DnsServer } from './dns-server.js';
+import { BROADCAST, ETHER_TYPE, ETHERNET_HEADER, sameBytes } from './ethernet.js';
+import { CertificatePage } from './http/certificate-page.js';
+import type { HttpReader } from './http/reader.js';
+import { Icmp } from './icmp.js';
+import { IpOutput } from './ip-output.js';
+import { type IpFragment, type IpPacket, isFragment, PROTOCOL } from './ip-packet.js';
+import { parseIpv4 } from './ipv4.js';
+import { parseIpv6 } from './ipv6.js';
+import { Link } from './link.js';
+import { type DiscoveryHost, handleDiscovery, isDiscovery, solicit } from './neighbour-discovery.js';
+import { Neighbours } from './neighbours.js';
+import type { NetDecision, NetPolicy } from './net-policy.js';
+import { OwnAddresses } from './own-addresses.js';
+import type { NetworkPlan } from './plan.js';
+import { Policy } from './policy.js';
+import { Reassembly } from './reassembly.js';
+import type { Connection } from './tcp/connection.js';
+import { TcpEndpoint } from './tcp/endpoint.js';
+import { TcpOutgoing } from './tcp-outgoing.js';
+import { type Datagram, parseUdp, sendUdp } from './udp.js';
+import { UdpRelay } from './udp-relay.js';
+
+/** Locally administered; the letters are "TV". */
+const MAC = Uint8Array.of(0x02, 0x54, 0x56, 0, 0, 1);
+const DNS_PORT = 53;
+const HTTP_PORT = 80;
+/** VIRTIO_NET_HDR_F_NEEDS_CSUM, virtio 1.2 §5.1.6. */
+const NEEDS_CSUM = 1;
+const NOBODY = Uint8Array.of(0, 0, 0, 0);
+
+export interface GatewayOptions {
+  readonly policy: NetPolicy;
+  readonly clock: Clock;
+  readonly offloads: boolean;
+  readonly decided: (decision: NetDecision) => void;
+  /** Reads HTTP, if anybody wants to know. */
+  readonly reader: HttpReader | undefined;
+}
+
+export class Gateway {
+  readonly link = new Link(MAC);
+  readonly tcp: TcpEndpoint;
+  readonly #network: NetworkPlan;
+  readonly #policy: Policy;
+  readonly #neighbours: Neighbours;
+  readonly #output: IpOutput;
+  readonly #icmp: Icmp;
+  readonly #reassembly: Reassembly;
+  readonly #dhcp: DhcpServer;
+  readonly #dns: DnsServer;
+  readonly #outgoing: TcpOutgoing;
+  readonly #reader: HttpReader | undefined;
+  readonly #udp: UdpRelay;
+  readonly #discovery: DiscoveryHost | undefined;
+  /** Addresses of ours. */
+  readonly #own: readonly Address[];
+  #closed = false;
+
+  constructor(network: NetworkPlan, { policy, clock, offloads, decided, reader }: GatewayOptions) {
+    const { gateway, resolver, v6 } = network;
+    this.#network = network;
+    this.#own = [gateway, resolver, ...(v6 ? [v6.router, v6.gateway, v6.resolver] : [])];
+    const own = new OwnAddresses(clock);
+    this.#policy = new Policy(policy, {
+      clock,
+      decided,
+      isOwn: (address) => own.has(address),
+      isGateway: (address) =>
+        sameBytes(address, gateway) || (v6 !== undefined && sameBytes(address, v6.gateway)),
+      isInside: (address) => this.#isInside(address),
+    });
+    this.#neighbours = new Neighbours(clock, (address) => this.#ask(address));
+    this.#output = new IpOutput(this.link, this.#neighbours, network.mtu);
+    this.#icmp = new Icmp(this.#output, clock);
+    this.#reassembly = new Reassembly(clock);
+    this.#dhcp = new DhcpServer(network);
+    this.#dns = new DnsServer(this.#policy);
+    this.#reader = reader;
+    this.#outgoing = new TcpOutgoing(this.#policy, reader);
+    const output = this.#output;
+    this.#udp = new UdpRelay({ clock, gate: this.#policy, output, icmp: this.#icmp });
+    this.tcp = new TcpEndpoint({
+      clock,
+      output,
+      offloads,
+      incoming: (connection) => this.#incoming(connection),
+    });
+    this.#discovery = v6 && {
+      ...{ link: this.link, output, neighbours: this.#neighbours, icmp: this.#icmp },
+      ...{ router: v6.router, resolver: v6.resolver, prefix: v6.prefix },
+      isOurs: (address) => this.#isOurs(address),
+      isGuest: (address) => this.#isGuest(address),
+    };
+  }
+
+  /** The guest's address, as DHCP gave it. */
+  get guest(): Address {
+    return this.#dhcp.guest;
+  }
+
+  /** Takes a frame, which may be kept. */
+  receive(frame: Uint8Array, header?: VnetHeader): void {
+    if (this.#closed || !this.link.accepts(frame)) return;
+    const type = (frame[12]! << 8) | frame[13]!;
+    const partial = header !== undefined && (header.flags & NEEDS_CSUM) !== 0;
+    const packet = frame.subarray(ETHERNET_HEADER);
+    const sound =
+      type === ETHER_TYPE.IPV4
+        ? this.#receivePacket(parseIpv4(packet, partial), frame)
+        : type === ETHER_TYPE.IPV6 && this.#discovery
+          ? this.#receivePacket(parseIpv6(packet, partial), frame)
+          : type === ETHER_TYPE.ARP && this.#receiveArp(frame);
+    if (!sound) this.link.stats.dropped += 1;
+  }
+
+  update(policy: NetPolicy): void {
+    this.#policy.update(policy);
+    this.#outgoing.review();
+    this.#udp.review();
+  }
+
+  stats() {
+    const { framesIn, bytesIn, framesOut, bytesOut, dropped } = this.link.stats;
+    const open = { tcpConnections: this.tcp.count, udpFlows: this.#udp.count };
+    return { framesIn, bytesIn, framesOut, bytesOut, dropped: dropped + this.tcp.damaged, ...open };
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.link.detach();
+    this.#outgoing.close();
+    this.tcp.close();
+    this.#udp.close();
+    this.#dns.close();
+    void this.#reader?.close();
+    this.#neighbours.close();
+  }
+
+  #receivePacket(parsed: IpPacket | IpFragment | undefined, frame: Uint8Array): boolean {
+    if (!parsed) return false;
+    const sender = frame.slice(6, 12);
+    const isGuest = this.#isGuest(parsed.source);
+    if (isGuest) this.#neighbours.learn(parsed.source, sender);
+    else if (!this.#isNewcomer(parsed)) return false; // an address that is not the guest's to use
+    const packet = isFragment(parsed) ? this.#reassembly.add(parsed) : parsed;
+    if (!packet) return true;
+    switch (packet.protocol) {
+      case PROTOCOL.TCP:
+        if (isGuest && !isMulticast(packet.destination)) this.tcp.receive(packet);
+        return isGuest;
+      case PROTOCOL.UDP:
+        return this.#receiveUdp(packet);
+      case PROTOCOL.ICMP:
+      case PROTOCOL.ICMPV6:
+        return this.#receiveIcmp(packet, sender);
+      default:
+        this.#icmp.unreachable(packet, 'prohibited');
+        return true;
+    }
+  }
+
+  #receiveArp(frame: Uint8Array): boolean {
+    const { link } = this;
+    const isGuest = (address: Address): boolean => this.#isGuest(address);
+    return handleArp(frame, {
+      link,
+      neighbours: this.#neighbours,
+      isOurs: (address) => this.#isOurs(address),
+      isGuest,
+    });
+  }
+
+  #receiveIcmp(packet: IpPacket, sender: Uint8Array): boolean {
+    const v6 = packet.source.length === 16;
+    if ((packet.protocol === PROTOCOL.ICMPV6) !== v6 || !Icmp.isSound(packet)) return false;
+    if (v6 && isDiscovery(packet)) return handleDiscovery(packet, sender, this.#discovery!);
+    if (!this.#icmp.isEchoRequest(packet)) return true;
+    if (this.#isOurs(packet.destination)) this.#icmp.echo(packet);
+    else this.#icmp.unreachable(packet, 'prohibited');
+    return true;
+  }
+
+  #receiveUdp(packet: IpPacket): boolean {
+    const datagram = parseUdp(packet);
+    if (!datagram) return false;
+    const { destination, destinationPort, source } = datagram;
+    if (destinationPort === DHCP_PORT.SERVER && this.#isForDhcp(destination)) {
+      this.#answerDhcp(datagram);
+      return true;
+    }
+    if (!this.#isGuest(source)) return false;
+    if (this.#isResolver(destination)) {
+      if (destinationPort === DNS_PORT)
+        this.#answerDns(datagram).catch(() => this.#icmp.unreachable(packet, 'port'));
+      else this.#icmp.unreachable(packet, 'port');
+    } else if (!isMulticast(destination) && !this.#isBroadcast(destination)) this.#udp.take(datagram);
+    return true;
+  }
+
+  #answerDhcp({ data, packet }: Datagram): void {
+    const answer = this.#dhcp.answer(data);
+    if (!answer) return;
+    const { bytes, request, address } = answer;
+    const asked = !sameBytes(request.current, NOBODY);
+    // To whom has no address yet, by hardware address unless it asked for a broadcast (RFC 2131 §4.1).
+    const broadcast = (request.flags[0]! & 0x80) !== 0 || sameBytes(address, NOBODY);
+    const destination = asked ? packet.source : broadcast ? Uint8Array.of(255, 255, 255, 255) : address;
+    const mac = asked ? undefined : broadcast ? BROADCAST : request.mac;
+    const ports = { sourcePort: DHCP_PORT.SERVER, destinationPort: DHCP_PORT.CLIENT };
+    sendUdp(this.#output, { source: this.#network.gateway, destination, ...ports, data: bytes, mac });
+  }
+
+  async #answerDns({ source, sourcePort, destination, data }: Datagram): Promise<void> {
+    const answer = await this.#dns.answer(data, true);
+    if (!answer || this.#closed) return;
+    const ends = {
+      source: destination,
+      sourcePort: DNS_PORT,
+      destination: source,
+      destinationPort: sourcePort,
+    };
+    sendUdp(this.#output, { ...ends, data: answer });
+  }
+
+  #incoming(connection: Connection): void {
+    const { remote, remotePort } = connection.path;
+    if (!this.#isResolver(remote)) this.#outgoing.take(connection).catch(() => connection.abort());
+    else if (remotePort === DNS_PORT) connection.accept(new DnsOverTcp(connection, this.#dns));
+    else if (remotePort === HTTP_PORT && this.#reader) {
+      const reader = this.#reader;
+      connection.accept(new CertificatePage(connection, () => reader.certificate()));
+    } else connection.abort();
+  }
+
+  #ask(address: Address): void {
+    if (address.length === 4) askArp(this.link, this.#network.gateway, address);
+    else if (this.#discovery) solicit(this.#discovery, address);
+  }
+
+  #isOurs(address: Address): boolean {
+    return this.#own.some((own) => sameBytes(own, address));
+  }
+
+  #isResolver(address: Address): boolean {
+    const { resolver, v6 } = this.#network;
+    return sameBytes(address, resolver) || (v6 !== undefined && sameBytes(address, v6.resolver));
+  }
+
+  /** Whether an address is in the guest's network, ours among them. */
+  #isInside(address: Address): boolean {
+    const { gateway, bits, v6 } = this.#network;
+    if (address.length === 16) {
+      if (!v6) return false;
+      return sameBytes(address.subarray(0, 8), v6.prefix) || sameBytes(address, v6.router);
+    }
+    const mask = (0xff << (32 - bits)) & 0xff;
+    const same = (index: number): boolean => address[index] === gateway[index];
+    return same(0) && same(1) && same(2) && (address[3]! & mask) === (gateway[3]! & mask);
+  }
+
+  /** Whether an address is one that a guest may have. */
+  #isGuest(address: Address): boolean {
+    if (isMulticast(address) || this.#isOurs(address)) return false;
+    const linkLocal = address.length === 16 && address[0] === 0xfe && address[1] === 0x80;
+    return linkLocal || (this.#isInside(address) && !this.#isBroadcast(address));
+  }
+
+  #isBroadcast(address: Address): boolean {
+    return address.length === 4 && this.#isInside(address) && (address[3]! | this.#mask()) === 0xff;
+  }
+
+  #mask(): number {
+    return (0xff << (32 - this.#network.bits)) & 0xff;
+  }
+
+  /** What a guest without an address may send: DHCP, and discovery. */
+  #isNewcomer({ source, protocol }: IpPacket): boolean {
+    if (source.some((byte) => byte !== 0)) return false;
+    return source.length === 4 ? protocol === PROTOCOL.UDP : protocol === PROTOCOL.ICMPV6;
+  }
+
+  #isForDhcp(address: Address): boolean {
+    return sameBytes(address, this.#network.gateway) || address.every((byte) => byte === 0xff);
+  }
+}
