@@ -1,0 +1,254 @@
+// Typevisor's agent: runs programs and handles files in a guest for its host, over vsock. As process 1 it also makes the
+// machine usable first. One thread, one poll loop; nothing blocks but the file system.
+//   agent [PATH]    with a path it serves a Unix socket there instead, which is how it is tested without a guest
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "agent.h"
+
+// <linux/vm_sockets.h>, which musl's compiler does not find.
+struct vsock_address {
+  uint16_t family, reserved;
+  uint32_t port, cid;
+  unsigned char flags, zero[3];
+};
+enum { FAMILY_VSOCK = 40, MAX_SESSIONS = 512, OUT_SIZE = 2 * MAX_FRAME };
+
+static struct session *sessions;
+static int session_count;
+
+int has_room(struct session *s) { return OUT_SIZE - s->out_len >= MAX_FRAME; }
+
+void send_frame(struct session *s, int type, const void *payload, size_t length) {
+  if (length > MAX_PAYLOAD || OUT_SIZE - s->out_len < FRAME_HEADER + length) {
+    s->broken = 1;
+    return;
+  }
+  uint32_t size = length + 1;
+  memcpy(s->out + s->out_len, &size, 4);
+  s->out[s->out_len + 4] = type;
+  if (length) memcpy(s->out + s->out_len + FRAME_HEADER, payload, length);
+  s->out_len += FRAME_HEADER + length;
+}
+
+void send_error(struct session *s, int error) {
+  uint32_t number = error;
+  send_frame(s, ERROR, &number, 4);
+}
+
+void done(struct session *s) { send_frame(s, DONE, 0, 0); }
+
+uint32_t take_number(struct reader *r, int bytes) {
+  uint32_t value = 0;
+  if (r->end - r->at < bytes) {
+    r->bad = 1;
+    return 0;
+  }
+  memcpy(&value, r->at, bytes);
+  r->at += bytes;
+  return value;
+}
+
+const char *take_string(struct reader *r) {
+  const char *text = r->at;
+  const char *end = memchr(text, 0, r->end - text);
+  if (!end) {
+    r->bad = 1;
+    return "";
+  }
+  r->at = end + 1;
+  return text;
+}
+
+static void hello(struct session *s, struct reader *r) {
+  uint32_t least = take_number(r, 2), most = take_number(r, 2);
+  if (r->bad || least > VERSION || most < VERSION) {
+    send_error(s, EPROTONOSUPPORT);
+    return;
+  }
+  uint16_t version = VERSION;
+  s->greeted = 1;
+  send_frame(s, WELCOME, &version, 2);
+}
+
+static void message(struct session *s, int type, struct reader *r) {
+  if (type == HELLO) hello(s, r);
+  else if (!s->greeted) s->broken = 1;
+  else if (s->process && (type == STDIN || type == STDIN_END || type == SIGNAL || type == RESIZE || type == CREDIT))
+    process_message(s, type, r);
+  else if (type == DATA) file_data(s, r);
+  else if (type == DATA_END) file_data_end(s);
+  else if (s->process || s->file >= 0 || s->folder) send_error(s, EBUSY);
+  else if (type == SPAWN) spawn(s, r);
+  else if (type >= STAT && type <= WRITE) file_request(s, type, r);
+  else if (type == POWEROFF) {
+    done(s);
+    send(s->fd, s->out, s->out_len, 0);
+    power_off();
+  } else if (type < STDIN || type > CREDIT) send_error(s, ENOSYS); // a message for a program that has ended meanwhile is none
+}
+
+static void read_frames(struct session *s) {
+  size_t at = 0;
+  uint32_t size;
+  while (!s->broken && s->in_len - at >= 4 && has_room(s)) {
+    memcpy(&size, s->in + at, 4);
+    if (size < 1 || size > MAX_PAYLOAD + 1) {
+      s->broken = 1;
+      return;
+    }
+    if (s->in_len - at < 4 + size) break;
+    struct reader r = {s->in + at + FRAME_HEADER, s->in + at + 4 + size, 0};
+    message(s, (unsigned char)s->in[at + 4], &r);
+    at += 4 + size;
+  }
+  s->in_len -= at;
+  memmove(s->in, s->in + at, s->in_len);
+}
+
+static void receive(struct session *s) {
+  ssize_t count = read(s->fd, s->in + s->in_len, MAX_FRAME - s->in_len);
+  if (count > 0) s->in_len += count;
+  else if (count == 0 || (errno != EAGAIN && errno != EINTR)) s->broken = 1;
+}
+
+static void transmit(struct session *s) {
+  ssize_t count = send(s->fd, s->out, s->out_len, MSG_NOSIGNAL);
+  if (count < 0) {
+    if (errno != EAGAIN && errno != EINTR) s->broken = 1;
+    return;
+  }
+  s->out_len -= count;
+  memmove(s->out, s->out + count, s->out_len);
+}
+
+static void accept_session(int listener) {
+  int fd = accept4(listener, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  if (fd < 0) return;
+  struct session *s = calloc(1, sizeof *s);
+  char *buffers = malloc(MAX_FRAME + OUT_SIZE);
+  if (!s || !buffers || session_count >= MAX_SESSIONS) {
+    free(s);
+    free(buffers);
+    close(fd);
+    return;
+  }
+  *s = (struct session){.fd = fd, .in = buffers, .out = buffers + MAX_FRAME, .file = -1, .next = sessions};
+  sessions = s;
+  session_count++;
+}
+
+static void drop_broken(void) {
+  for (struct session **link = &sessions; *link;) {
+    struct session *s = *link;
+    if (!s->broken) {
+      link = &s->next;
+      continue;
+    }
+    *link = s->next;
+    session_count--;
+    process_kill(s);
+    file_close(s);
+    close(s->fd);
+    free(s->in);
+    free(s);
+  }
+}
+
+static void reap(int signals) {
+  struct signalfd_siginfo info;
+  while (read(signals, &info, sizeof info) > 0) {}
+  int status;
+  for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+    for (struct session *s = sessions; s; s = s->next)
+      if (s->process && s->process->pid == pid && !s->process->reaped) process_reaped(s, status);
+  }
+}
+
+static int listen_for_host(const char *path) {
+  struct vsock_address port = {.family = FAMILY_VSOCK, .cid = -1, .port = PORT};
+  struct sockaddr_un name = {.sun_family = AF_UNIX};
+  struct sockaddr *at = (struct sockaddr *)&port;
+  socklen_t length = sizeof port;
+  if (path) {
+    strncpy(name.sun_path, path, sizeof name.sun_path - 1);
+    at = (struct sockaddr *)&name;
+    length = sizeof name;
+  }
+  int fd = socket(at->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd >= 0 && (bind(fd, at, length) || listen(fd, 128))) {
+    close(fd);
+    fd = -1;
+  }
+  return fd;
+}
+
+// What of a session is watched: its socket, its program's input and two outputs.
+enum { SOCKET, INPUT, OUTPUT, ERRORS, WATCHED };
+
+static int watch(struct session *s, struct pollfd *fds) {
+  struct process *p = s->process;
+  int room = has_room(s);
+  for (int i = 0; i < WATCHED; i++) fds[i] = (struct pollfd){.fd = -1};
+  fds[SOCKET].fd = s->fd;
+  if (s->in_len < MAX_FRAME && room) fds[SOCKET].events |= POLLIN;
+  if (s->out_len) fds[SOCKET].events |= POLLOUT;
+  if (p) {
+    if (p->input_len && p->stdin_fd >= 0) fds[INPUT] = (struct pollfd){.fd = p->stdin_fd, .events = POLLOUT};
+    for (int which = 0; which < 2; which++)
+      if (p->out_fd[which] >= 0 && p->credit[which] && room)
+        fds[OUTPUT + which] = (struct pollfd){.fd = p->out_fd[which], .events = POLLIN};
+  }
+  return !s->out_len && (s->folder || (s->file >= 0 && !s->writing)); // there is something to do at once
+}
+
+static void serve(struct session *s, const struct pollfd *fds) {
+  if (fds[SOCKET].revents & (POLLIN | POLLHUP | POLLERR)) receive(s);
+  if (s->process && fds[INPUT].revents) process_input(s);
+  for (int which = 0; which < 2; which++)
+    if (s->process && fds[OUTPUT + which].revents && has_room(s)) process_output(s, which);
+  read_frames(s);
+  if ((s->folder || s->file >= 0) && has_room(s)) file_continue(s);
+  if (s->process) process_finished(s);
+  if (s->out_len) transmit(s);
+  // Frames that had to wait for room: nothing else would wake us for them.
+  read_frames(s);
+}
+
+int main(int argc, char **argv) {
+  // The kernel gives its first process the words of its command line that it does not know itself.
+  const char *path = getpid() != 1 && argc > 1 ? argv[1] : 0;
+  if (getpid() == 1) boot_as_init();
+  sigset_t mask;
+  sigemptyset(&mask);
+  sigaddset(&mask, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &mask, 0);
+  signal(SIGPIPE, SIG_IGN);
+  int signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+  int listener;
+  // The driver may still be on its way.
+  while ((listener = listen_for_host(path)) < 0) usleep(20000);
+  static struct pollfd fds[2 + MAX_SESSIONS * WATCHED];
+  for (;;) {
+    fds[0] = (struct pollfd){.fd = signals, .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = session_count < MAX_SESSIONS ? listener : -1, .events = POLLIN};
+    int count = 2, busy = 0;
+    struct session *first = sessions;
+    for (struct session *s = first; s; s = s->next, count += WATCHED) busy |= watch(s, fds + count);
+    if (poll(fds, count, busy ? 0 : -1) < 0 && errno != EINTR) return 1;
+    if (fds[0].revents) reap(signals);
+    count = 2;
+    for (struct session *s = first; s; s = s->next, count += WATCHED) serve(s, fds + count);
+    if (fds[1].revents) accept_session(listener);
+    drop_broken();
+  }
+}

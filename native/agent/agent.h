@@ -1,0 +1,64 @@
+// What the parts of the agent share: a session is one connection and the request it carries.
+#pragma once
+#include <stddef.h>
+#include <sys/types.h>
+#include "protocol.h"
+
+enum { FRAME_HEADER = 5, MAX_FRAME = FRAME_HEADER + MAX_PAYLOAD };
+
+// A running program.
+struct process {
+  pid_t pid;
+  int stdin_fd, out_fd[2]; // -1: closed; a pty is stdin_fd and out_fd[0] alike
+  int pty, reaped, told, status;
+  uint32_t credit[2];      // bytes the host will take of stdout and stderr
+  uint32_t owed;           // bytes of standard input written and not yet credited
+  char *input;             // a ring of WINDOW bytes
+  uint32_t input_at, input_len;
+  int input_ended;
+};
+
+struct session {
+  int fd, broken, greeted;
+  char *in, *out;          // partial frames of the host; frames that wait for the socket
+  size_t in_len, out_len;
+  struct process *process;
+  int file;                // being read or written, or -1
+  int writing;
+  void *folder;            // DIR being listed
+  struct session *next;
+};
+
+// Room for one more frame of any size: every answer fits then.
+int has_room(struct session *s);
+void send_frame(struct session *s, int type, const void *payload, size_t length);
+void send_error(struct session *s, int error);
+void done(struct session *s);
+
+// A payload that is read from front to back; `bad` once it was too short.
+struct reader {
+  const char *at, *end;
+  int bad;
+};
+uint32_t take_number(struct reader *r, int bytes);
+const char *take_string(struct reader *r);
+
+// process.c
+void spawn(struct session *s, struct reader *r);
+void process_message(struct session *s, int type, struct reader *r);
+void process_reaped(struct session *s, int status);
+void process_output(struct session *s, int which);
+void process_input(struct session *s);
+void process_finished(struct session *s); // tells of its end, and of the end of its output
+void process_kill(struct session *s);
+
+// files.c
+void file_request(struct session *s, int type, struct reader *r);
+void file_data(struct session *s, struct reader *r);
+void file_data_end(struct session *s);
+void file_continue(struct session *s); // more of READ or LIST
+void file_close(struct session *s);
+
+// boot.c
+void boot_as_init(void);
+void power_off(void);

@@ -1,0 +1,112 @@
+// What process 1 owes a machine: file systems, drivers, a loopback device; and an orderly end.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "agent.h"
+
+static void mount_at(const char *type, const char *path, const char *options, unsigned long flags) {
+  mkdir(path, 0755);
+  mount(type, path, type, flags, options); // there already, or not in this kernel: both will do
+}
+
+// For kernels whose drivers are modules; those built in need none of it.
+static void load_drivers(void) {
+  int probe = socket(40, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (probe >= 0) {
+    close(probe);
+    return;
+  }
+  char *argv[] = {"modprobe", "-a", "-q", "virtio_mmio", "virtio_blk", "virtio_net", "virtio_rng",
+                  "vmw_vsock_virtio_transport", 0};
+  char *envp[] = {"PATH=/usr/sbin:/sbin:/usr/bin:/bin", 0};
+  static const char *const places[] = {"/sbin/modprobe", "/usr/sbin/modprobe", "/bin/modprobe"};
+  for (unsigned i = 0; i < 3; i++) {
+    if (access(places[i], X_OK)) continue;
+    pid_t pid = vfork();
+    if (pid == 0) {
+      execve(places[i], argv, envp);
+      _exit(127);
+    }
+    if (pid > 0) waitpid(pid, 0, 0);
+    return;
+  }
+}
+
+static void loopback_up(void) {
+  struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return;
+  ioctl(fd, SIOCSIFFLAGS, &request);
+  close(fd);
+}
+
+// A word of the kernel's command line, `name` with its "="; the last one wins.
+static int parameter(const char *name, char *value, size_t size) {
+  static char line[4096];
+  int found = 0, fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
+  ssize_t length = fd < 0 ? -1 : read(fd, line, sizeof line - 1);
+  if (fd >= 0) close(fd);
+  if (length <= 0) return 0;
+  line[length] = 0;
+  for (char *word = strtok(line, " \n"); word; word = strtok(0, " \n"))
+    if (!strncmp(word, name, strlen(name))) found = snprintf(value, size, "%s", word + strlen(name)) < (int)size;
+  return found;
+}
+
+// The root file system that root= names, if it does, becomes ours, as the kernel would do it without an initrd.
+static void change_root(void) {
+  static const char *const types[] = {"ext4", "squashfs", "erofs", "xfs", "btrfs"};
+  char device[256], type[32], word[8];
+  if (!parameter("root=", device, sizeof device)) return;
+  int named = parameter("rootfstype=", type, sizeof type);
+  unsigned long flags = parameter("rw", word, sizeof word) && !word[0] ? 0 : MS_RDONLY;
+  mkdir("/newroot", 0755);
+  for (int tries = 0; tries < 250 && access(device, F_OK); tries++) usleep(20000);
+  int mounted = named && !mount(device, "/newroot", type, flags, 0);
+  for (unsigned i = 0; i < sizeof types / sizeof *types && !mounted && !named; i++)
+    mounted = !mount(device, "/newroot", types[i], flags, 0);
+  if (!mounted) {
+    fprintf(stderr, "typevisor: cannot mount the root file system on %s\n", device);
+    return;
+  }
+  if (chdir("/newroot") || mount(".", "/", 0, MS_MOVE, 0) || chroot(".") || chdir("/"))
+    fprintf(stderr, "typevisor: cannot change to the root file system: %s\n", strerror(errno));
+}
+
+static void mount_basics(void) {
+  mount_at("devtmpfs", "/dev", 0, MS_NOSUID);
+  mount_at("proc", "/proc", 0, MS_NOSUID | MS_NODEV | MS_NOEXEC);
+}
+
+void boot_as_init(void) {
+  mount_basics();
+  load_drivers();
+  change_root();
+  mount_basics();
+  mount_at("sysfs", "/sys", 0, MS_NOSUID | MS_NODEV | MS_NOEXEC);
+  mount_at("devpts", "/dev/pts", "mode=620,ptmxmode=666", MS_NOSUID | MS_NOEXEC);
+  mount_at("tmpfs", "/dev/shm", "mode=1777", MS_NOSUID | MS_NODEV);
+  mount_at("tmpfs", "/run", "mode=755", MS_NOSUID | MS_NODEV);
+  mkdir("/tmp", 01777);
+  // Programs get pipes; what they write to the console themselves goes there.
+  int console = open("/dev/console", O_RDWR | O_NOCTTY);
+  for (int fd = 0; fd < 3 && console >= 0; fd++) dup2(console, fd);
+  if (console > 2) close(console);
+  loopback_up();
+}
+
+// A machine without ACPI says by a reset that it is off: the kernel's reboot=k.
+void power_off(void) {
+  sync();
+  reboot(access("/sys/firmware/acpi", F_OK) ? RB_AUTOBOOT : RB_POWER_OFF);
+}

@@ -1,0 +1,256 @@
+/**
+ * Files of the guest, for `vm.fs`: names and results as in node:fs/promises, paths absolute.
+ * Runs on: main.
+ */
+import { Readable } from 'node:stream';
+import { GuestCallError, type VmmError } from '../base/errors.js';
+import { type Frame, garbage, text, u8, u32 } from './frames.js';
+import { ANSWER, DATA, MAX_PAYLOAD, REQUEST } from './protocol.js';
+import { type AgentSession, callError } from './session.js';
+
+/** Bytes of struct stat as the agent sends it. */
+const STATUS_SIZE = 56;
+const S_IFMT = 0o170000;
+const TYPES = new Map<number, FileType>([
+  [0o100000, 'file'],
+  [0o040000, 'directory'],
+  [0o120000, 'symlink'],
+  [0o020000, 'character-device'],
+  [0o060000, 'block-device'],
+  [0o010000, 'fifo'],
+  [0o140000, 'socket'],
+]);
+type FileType = 'file' | 'directory' | 'symlink' | 'character-device' | 'block-device' | 'fifo' | 'socket';
+
+/** What `vm.fs.stat` tells. */
+export interface GuestStat {
+  /** What it is. */
+  readonly type: FileType | 'unknown';
+  /** Permission bits, with set-id and sticky: 0o755. */
+  readonly mode: number;
+  /** Owner. */
+  readonly uid: number;
+  /** Group. */
+  readonly gid: number;
+  /** Names it has. */
+  readonly nlink: number;
+  /** Bytes. */
+  readonly size: number;
+  /** Inode. */
+  readonly ino: number;
+  /** Last change of its content, ms since 1970. */
+  readonly mtimeMs: number;
+  /** Last access, ms since 1970. */
+  readonly atimeMs: number;
+  /** Last change of its attributes, ms since 1970. */
+  readonly ctimeMs: number;
+}
+
+/** Files of the guest. Fails with a GuestCallError whose `errnoName` is as Node's: `ENOENT`. */
+export class GuestFiles {
+  /** `vm.fs`. */
+  constructor(private readonly open: () => Promise<AgentSession>) {}
+
+  /** All of a file; as text with an encoding. */
+  readFile(path: string): Promise<Buffer>;
+  /** All of a file, as text. */
+  readFile(path: string, encoding: BufferEncoding): Promise<string>;
+  /** As the two above. */
+  async readFile(path: string, encoding?: BufferEncoding): Promise<Buffer | string> {
+    const chunks: Buffer[] = [];
+    for await (const chunk of this.createReadStream(path)) chunks.push(chunk as Buffer);
+    const bytes = Buffer.concat(chunks);
+    return encoding === undefined ? bytes : bytes.toString(encoding);
+  }
+
+  /** A file's content, as fast as it is read. */
+  createReadStream(path: string): Readable {
+    return Readable.from(this.#read(path), { objectMode: false });
+  }
+
+  /** Makes or replaces a file. @param mode of a new one: 0o644 unless given */
+  async writeFile(
+    path: string,
+    data: string | Uint8Array | AsyncIterable<Uint8Array | string>,
+    { mode = 0o644 }: { readonly mode?: number } = {},
+  ): Promise<void> {
+    const what = `write ${path}`;
+    const session = await this.open();
+    try {
+      expectDone(await session.request(what, REQUEST.WRITE, u32(mode), text(path)));
+      let refused: VmmError | undefined;
+      const finished = new Promise<void>((resolve) => {
+        session.handle({
+          frame: (frame) => {
+            if (frame.type === ANSWER.ERROR) refused = callError(what, frame);
+            resolve();
+          },
+          lost: (error) => {
+            refused = error;
+            resolve();
+          },
+        });
+      });
+      for await (const chunk of typeof data === 'string' || data instanceof Uint8Array ? [data] : data) {
+        const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+        for (let at = 0; at < bytes.length && !refused; at += MAX_PAYLOAD) {
+          if (!session.send(DATA, bytes.subarray(at, at + MAX_PAYLOAD))) await session.drained();
+        }
+        if (refused) break;
+      }
+      if (!refused) session.send(REQUEST.DATA_END);
+      await finished;
+      if (refused) throw refused;
+    } finally {
+      session.close();
+    }
+  }
+
+  /** What a path leads to; of a link itself with `follow: false`. */
+  async stat(path: string, { follow = true }: { readonly follow?: boolean } = {}): Promise<GuestStat> {
+    const frame = await this.#ask(`stat ${path}`, REQUEST.STAT, u8(follow ? 1 : 0), text(path));
+    if (frame.type !== ANSWER.STATUS || frame.payload.length < STATUS_SIZE) throw garbage('a file status');
+    return statOf(frame.payload);
+  }
+
+  /** The names in a folder, in no order. */
+  async readdir(path: string): Promise<string[]> {
+    const session = await this.open();
+    try {
+      const names: string[] = [];
+      await new Promise<void>((resolve, reject) => {
+        session.handle({
+          frame: (frame) => {
+            if (frame.type === ANSWER.NAMES) names.push(...namesIn(frame.payload));
+            else if (frame.type === ANSWER.DONE) resolve();
+            else reject(frame.type === ANSWER.ERROR ? callError(`list ${path}`, frame) : garbage('a folder'));
+          },
+          lost: reject,
+        });
+        session.send(REQUEST.LIST, text(path));
+      });
+      return names;
+    } finally {
+      session.close();
+    }
+  }
+
+  /** Makes a folder; with `recursive` also those above it, and none is needed. */
+  async mkdir(
+    path: string,
+    { recursive = false, mode = 0o755 }: { readonly recursive?: boolean; readonly mode?: number } = {},
+  ): Promise<void> {
+    const make = async (at: string): Promise<void> => {
+      expectDone(await this.#ask(`mkdir ${at}`, REQUEST.MKDIR, u32(mode), text(at)));
+    };
+    if (!recursive) return make(path);
+    for (const [index, name] of path.split('/').entries()) {
+      if (name === '') continue;
+      const at = path
+        .split('/')
+        .slice(0, index + 1)
+        .join('/');
+      await make(at).catch((error: unknown) => {
+        if (!(error instanceof GuestCallError) || error.errnoName !== 'EEXIST') throw error;
+      });
+    }
+  }
+
+  /** Removes a file or an empty folder; with `recursive` everything in it; with `force` it need not be there. */
+  async rm(
+    path: string,
+    { recursive = false, force = false }: { readonly recursive?: boolean; readonly force?: boolean } = {},
+  ): Promise<void> {
+    try {
+      if (recursive && (await this.stat(path, { follow: false })).type === 'directory') {
+        for (const name of await this.readdir(path)) await this.rm(`${path}/${name}`, { recursive, force });
+      }
+      expectDone(await this.#ask(`remove ${path}`, REQUEST.REMOVE, text(path)));
+    } catch (error) {
+      if (!force || !(error instanceof GuestCallError) || error.errnoName !== 'ENOENT') throw error;
+    }
+  }
+
+  /** Gives a file or folder another name. */
+  async rename(from: string, to: string): Promise<void> {
+    expectDone(await this.#ask(`rename ${from} to ${to}`, REQUEST.RENAME, text(from), text(to)));
+  }
+
+  async *#read(path: string): AsyncGenerator<Buffer> {
+    const session = await this.open();
+    try {
+      const arrived: Frame[] = [];
+      let wake: (() => void) | undefined;
+      let lost: VmmError | undefined;
+      session.handle({
+        frame: (frame) => {
+          arrived.push(frame);
+          session.pause();
+          wake?.();
+        },
+        lost: (error) => {
+          lost = error;
+          wake?.();
+        },
+      });
+      session.send(REQUEST.READ, text(path));
+      for (;;) {
+        const frame = arrived.shift();
+        if (!frame) {
+          if (lost) throw lost;
+          session.resume();
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+            if (arrived.length > 0 || lost) resolve();
+          });
+        } else if (frame.type === DATA) yield frame.payload;
+        else if (frame.type === ANSWER.DONE) return;
+        else throw frame.type === ANSWER.ERROR ? callError(`read ${path}`, frame) : garbage('a file');
+      }
+    } finally {
+      session.close();
+    }
+  }
+
+  async #ask(what: string, type: number, ...parts: readonly Uint8Array[]): Promise<Frame> {
+    const session = await this.open();
+    try {
+      return await session.request(what, type, ...parts);
+    } finally {
+      session.close();
+    }
+  }
+}
+
+function expectDone({ type }: Frame): void {
+  if (type !== ANSWER.DONE) throw garbage(`message ${type}`);
+}
+
+/** A byte of type, a name, NUL; and again. */
+function namesIn(bytes: Buffer): string[] {
+  const names: string[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const end = bytes.indexOf(0, at + 1);
+    if (end < 0) throw garbage('a folder');
+    names.push(bytes.toString('utf8', at + 1, end));
+    at = end + 1;
+  }
+  return names;
+}
+
+function statOf(bytes: Buffer): GuestStat {
+  const [mode, uid, gid, nlink] = [0, 4, 8, 12].map((at) => bytes.readUInt32LE(at)) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  const wide = (at: number): bigint => bytes.readBigUInt64LE(at);
+  const ms = (at: number): number => Number(wide(at)) / 1e6;
+  return {
+    type: TYPES.get(mode & S_IFMT) ?? 'unknown',
+    mode: mode & 0o7777,
+    ...{ uid, gid, nlink, size: Number(wide(16)), ino: Number(wide(24)) },
+    ...{ mtimeMs: ms(32), atimeMs: ms(40), ctimeMs: ms(48) },
+  };
+}

@@ -1,0 +1,136 @@
+/**
+ * One connection to the agent and the request it carries. Frames come one after the other to whoever handles them; however it ends, the
+ * handler hears of it once.
+ * Runs on: main.
+ */
+import { constants } from 'node:os';
+import type { Duplex } from 'node:stream';
+import { GuestCallError, VmmError } from '../base/errors.js';
+import { encodeFrame, type Frame, FrameDecoder, garbage, u16 } from './frames.js';
+import { ANSWER, REQUEST, VERSION } from './protocol.js';
+
+export interface SessionHandler {
+  frame(frame: Frame): void;
+  /** No more frames; `error` says why, also when the agent just closed the connection. */
+  lost(error: VmmError): void;
+}
+
+const errnoNames = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+
+export class AgentSession {
+  readonly #connection: Duplex;
+  readonly #decoder = new FrameDecoder();
+  #handler: SessionHandler | undefined;
+  #waiting: Frame[] = [];
+  #welcomed = false;
+  #lost: VmmError | undefined;
+  #over = false;
+
+  constructor(connection: Duplex) {
+    this.#connection = connection;
+    connection.on('data', (chunk: Buffer) => this.#arrived(chunk));
+    connection.on('error', (error) => this.#lose(error));
+    connection.on('end', () => this.#lose());
+    connection.on('close', () => this.#lose());
+    this.send(REQUEST.HELLO, u16(VERSION), u16(VERSION));
+  }
+
+  /** Says who handles frames from now on. */
+  handle(handler: SessionHandler): void {
+    this.#handler = handler;
+    for (const frame of this.#waiting.splice(0)) handler.frame(frame);
+    if (this.#lost) handler.lost(this.#lost);
+  }
+
+  /** @returns false: wait for `drained` */
+  send(type: number, ...parts: readonly Uint8Array[]): boolean {
+    if (this.#over) return true;
+    return this.#connection.write(encodeFrame(type, ...parts));
+  }
+
+  /** Resolves when what was sent is on its way, or the connection is over. */
+  drained(): Promise<void> {
+    if (this.#over || !this.#connection.writableNeedDrain) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = (): void => {
+        this.#connection.off('drain', done).off('close', done);
+        resolve();
+      };
+      this.#connection.on('drain', done).on('close', done);
+    });
+  }
+
+  /** No frames until `resume`. */
+  pause(): void {
+    this.#connection.pause();
+  }
+  resume(): void {
+    this.#connection.resume();
+  }
+
+  /** Whatever the request started in the guest ends with it. */
+  close(): void {
+    this.#over = true;
+    this.#connection.destroy();
+  }
+
+  /**
+   * Sends a request that has one answer.
+   * @throws GuestCallError when the guest's kernel refuses, VmmError when the connection is lost
+   */
+  async request(what: string, type: number, ...parts: readonly Uint8Array[]): Promise<Frame> {
+    const answer = new Promise<Frame>((resolve, reject) => {
+      this.handle({ frame: resolve, lost: reject });
+    });
+    this.send(type, ...parts);
+    const frame = await answer;
+    if (frame.type === ANSWER.ERROR) throw callError(what, frame);
+    return frame;
+  }
+
+  #arrived(chunk: Buffer): void {
+    try {
+      for (const frame of this.#decoder.push(chunk)) {
+        if (this.#over) return;
+        if (this.#welcomed) this.#deliver(frame);
+        else this.#welcome(frame);
+      }
+    } catch (error) {
+      if (!(error instanceof VmmError)) throw error;
+      this.#lose(error);
+    }
+  }
+
+  #deliver(frame: Frame): void {
+    if (this.#handler) this.#handler.frame(frame);
+    else this.#waiting.push(frame);
+  }
+
+  #welcome({ type, payload }: Frame): void {
+    if (type === ANSWER.WELCOME && payload.length >= 2 && payload.readUInt16LE() === VERSION)
+      this.#welcomed = true;
+    else if (type === ANSWER.ERROR) {
+      throw new VmmError('ERR_AGENT', "the guest's agent speaks another version of the protocol", {
+        hint: 'use the agent that came with this version',
+      });
+    } else throw garbage('no welcome');
+  }
+
+  #lose(cause?: Error): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#connection.destroy();
+    const error =
+      cause instanceof VmmError
+        ? cause
+        : new VmmError('ERR_AGENT', "the guest's agent closed the connection", { cause });
+    this.#lost = error;
+    this.#handler?.lost(error);
+  }
+}
+
+/** What the guest's kernel said. @param what was asked: `open /etc/motd` */
+export function callError(what: string, { payload }: Frame): GuestCallError {
+  const errno = payload.length >= 4 ? payload.readUInt32LE() : 0;
+  return new GuestCallError(what, errno, errnoNames.get(errno) ?? `errno ${errno}`);
+}
