@@ -14,9 +14,11 @@ interface Waiter {
   readonly reject: (error: unknown) => void;
 }
 
+/** How long `waitFor` waits. */
 export interface WaitOptions {
   /** Milliseconds; no limit when absent. */
   readonly timeout?: number | undefined;
+  /** Ends the wait, not the VM; the wait rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -27,6 +29,7 @@ export class ConsoleLog {
   #unread = 0;
   readonly #waiters: Waiter[] = [];
   #ended: VmmError | undefined;
+  #matchLater: NodeJS.Immediate | undefined;
 
   append(bytes: Uint8Array): void {
     this.#text += this.#decoder.decode(bytes, { stream: true });
@@ -36,7 +39,8 @@ export class ConsoleLog {
       this.#text = this.#text.slice(cut);
       this.#unread = Math.max(0, this.#unread - cut);
     }
-    this.#match();
+    // Once a turn: a guest that writes a byte at a time must not have all the text searched for each.
+    if (this.#waiters.length > 0) this.#matchLater ??= setImmediate(() => this.#match());
   }
 
   /** The last `lines` lines. */
@@ -70,11 +74,16 @@ export class ConsoleLog {
           done(value);
         };
       const waiter: Waiter = { pattern, resolve: settle(resolve), reject: settle(reject) };
-      const onAbort = (): void => waiter.reject(signal?.reason);
+      const giveUp = (reason: unknown): void => {
+        this.#match(); // what is there already counts, also when nobody has looked yet
+        waiter.reject(reason);
+        this.#match(); // and those behind this one may have waited only for it
+      };
+      const onAbort = (): void => giveUp(signal?.reason);
       if (timeout !== undefined) {
         timer = setTimeout(() => {
           const hint = `the console ends with:\n${this.tail(10)}`;
-          waiter.reject(
+          giveUp(
             new VmmError('ERR_TIMEOUT', `no ${String(pattern)} on the console in ${timeout} ms`, { hint }),
           );
         }, timeout);
@@ -93,6 +102,8 @@ export class ConsoleLog {
 
   /** Serves the waiters in order: each consumes its match. */
   #match(): void {
+    clearImmediate(this.#matchLater);
+    this.#matchLater = undefined;
     for (let waiter = this.#waiters[0]; waiter; waiter = this.#waiters[0]) {
       const end = findEnd(this.#text, this.#unread, waiter.pattern);
       if (end === undefined) break;

@@ -1,15 +1,17 @@
 /**
- * The guest's serial port as a Node Duplex. The guest is never made to wait for a reader: output nobody takes is
- * kept up to a limit, then the oldest is dropped and counted. Input waits until the guest takes it.
+ * A guest's console as a Node Duplex. Input waits until the guest takes it. Output nobody takes is kept up to a limit,
+ * then the oldest is dropped and counted: the guest is never made to wait for a reader that does not exist. Whether it
+ * waits for one that is merely slow depends on the device: a UART cannot, virtio can.
  * Runs on: main.
  */
 import { Duplex } from 'node:stream';
+import { ByteBacklog } from './byte-backlog.js';
 
-/** Bytes of unread output kept beside the stream's own buffer. */
-const BACKLOG = 2 ** 20;
+/** Bytes of unread output kept beside the stream's own buffer: several boots' logs, and no burden for a host of many VMs. */
+const BACKLOG = 256 * 1024;
 
-/** What the stream needs of a UART. */
-export interface SerialEnd {
+/** What the stream needs of a UART or a console device. */
+export interface ConsoleEnd {
   /** @returns how many bytes were taken */
   receive(bytes: Uint8Array): number;
   /** Called when bytes may be taken again. */
@@ -19,39 +21,34 @@ export interface SerialEnd {
 export class ConsoleStream extends Duplex {
   /** Bytes of output thrown away because nobody read them in time. */
   dropped = 0;
-  readonly #serial: SerialEnd;
-  readonly #backlog: Buffer[] = [];
-  #backlogLength = 0;
+  readonly #device: ConsoleEnd;
+  readonly #backlog = new ByteBacklog(BACKLOG);
   #wanted = false;
+  #hasReader = false;
   #input: { rest: Uint8Array; readonly done: (error?: Error | null) => void } | undefined;
 
-  constructor(serial: SerialEnd) {
+  constructor(end: ConsoleEnd) {
     super({ allowHalfOpen: true });
-    this.#serial = serial;
-    serial.onRoom = () => this.#feed();
+    this.#device = end;
+    end.onRoom = () => this.#feed();
   }
 
-  /** Output of the guest. `bytes` are copied. */
-  deliver(bytes: Uint8Array): void {
-    const chunk = Buffer.from(bytes);
+  /** Called when a reader that `deliver` found slow has taken everything. */
+  onDrain: (() => void) | undefined;
+
+  /** Output of the guest. `bytes` are copied. @returns false: a reader is there, and slow; wait for `onDrain` */
+  deliver(bytes: Uint8Array): boolean {
     if (this.#wanted && this.#backlog.length === 0) {
-      this.#wanted = this.push(chunk);
-      return;
+      this.#wanted = this.push(Buffer.from(bytes));
+      return this.#wanted;
     }
-    this.#backlog.push(chunk);
-    this.#backlogLength += chunk.length;
-    while (this.#backlogLength > BACKLOG) {
-      const oldest = this.#backlog.shift();
-      if (!oldest) break;
-      this.#backlogLength -= oldest.length;
-      this.dropped += oldest.length;
-    }
+    this.dropped += this.#backlog.append(bytes);
+    return !this.#hasReader;
   }
 
   /** No more output: readers get the rest and then the end; writers get an error from now on. */
   finish(): void {
-    for (const chunk of this.#backlog.splice(0)) this.push(chunk);
-    this.#backlogLength = 0;
+    for (let chunk = this.#backlog.take(); chunk; chunk = this.#backlog.take()) this.push(chunk);
     this.push(null);
     const input = this.#input;
     this.#input = undefined;
@@ -60,11 +57,14 @@ export class ConsoleStream extends Duplex {
   }
 
   override _read(): void {
+    this.#hasReader = true;
     this.#wanted = true;
     while (this.#wanted) {
-      const chunk = this.#backlog.shift();
-      if (!chunk) return;
-      this.#backlogLength -= chunk.length;
+      const chunk = this.#backlog.take();
+      if (!chunk) {
+        this.onDrain?.();
+        return;
+      }
       this.#wanted = this.push(chunk);
     }
   }
@@ -75,15 +75,14 @@ export class ConsoleStream extends Duplex {
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.#serial.onRoom = undefined;
-    this.#backlog.length = 0;
+    this.#device.onRoom = undefined;
     done(error);
   }
 
   #feed(): void {
     const input = this.#input;
     if (!input) return;
-    input.rest = input.rest.subarray(this.#serial.receive(input.rest));
+    input.rest = input.rest.subarray(this.#device.receive(input.rest));
     if (input.rest.length > 0) return;
     this.#input = undefined;
     input.done();

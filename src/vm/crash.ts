@@ -12,17 +12,21 @@ import type { CrashReport } from './exit-info.js';
 /** Longest x86 instruction, bytes (SDM vol. 2 §2.3.11). */
 const MAX_INSTRUCTION = 15;
 
+/** What a report asks of a vCPU. */
+export type CrashedVcpu = Pick<KvmVcpu, 'getRegs' | 'getSregs' | 'translate'>;
+
 const register = (name: string, value: bigint): string =>
   `${name.padEnd(6)} 0x${value.toString(16).padStart(16, '0')}`;
 
 export function crashReport(
   summary: string,
-  vcpu: KvmVcpu,
+  vcpu: CrashedVcpu,
   memory: GuestMemory,
   consoleTail: string,
 ): CrashReport {
   const regs = vcpu.getRegs();
   const sregs = vcpu.getSregs();
+  if (wasReset(regs, sregs)) return { summary, registers: [], instruction: undefined, consoleTail };
   return {
     summary,
     registers: describeRegisters(regs, sregs),
@@ -30,6 +34,16 @@ export function crashReport(
     consoleTail,
   };
 }
+
+/** Where a CPU begins after a reset (SDM vol. 3, "First Instruction Executed"). */
+const RESET_VECTOR = { base: 0xffff_0000n, rip: 0xfff0n } as const;
+
+/** On AMD a triple fault leaves nothing to read, so KVM resets the vCPU (arch/x86/kvm/svm/svm.c, shutdown_interception). */
+const wasReset = (regs: KvmRegs, { cs }: KvmSregs): boolean =>
+  regs.rip === RESET_VECTOR.rip && cs.base === RESET_VECTOR.base;
+
+/** What a report without registers says of it. */
+export const REGISTERS_LOST = "this host's CPU lost the registers when the guest triple-faulted";
 
 export function describeRegisters(regs: KvmRegs, sregs: KvmSregs): string[] {
   const { cs, ss, cr0, cr2, cr3, cr4, efer } = sregs;
@@ -46,7 +60,7 @@ export function describeRegisters(regs: KvmRegs, sregs: KvmSregs): string[] {
 }
 
 function instructionAt(
-  vcpu: KvmVcpu,
+  vcpu: CrashedVcpu,
   memory: GuestMemory,
   regs: KvmRegs,
   sregs: KvmSregs,

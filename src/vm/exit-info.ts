@@ -1,6 +1,7 @@
 /** How a VM ended, for people and for programs. Runs on: main. */
 import type { VmmError } from '../base/errors.js';
 
+/** Why a VM ended. */
 export type ExitReason =
   | 'poweroff' // the guest switched itself off
   | 'reboot' // the guest asked for a reset; this monitor does not restart it
@@ -13,26 +14,31 @@ export type ExitReason =
   | 'timeout' // the configured limit was reached
   | 'error'; // the monitor itself failed
 
-/** What a crash report holds. */
+/** A guest's last state, for whoever has to find out why. */
 export interface CrashReport {
   /** One line: what happened. */
   readonly summary: string;
   /** Registers of the vCPU that ended, `RIP 0x…` and so on, a line each. */
   readonly registers: readonly string[];
-  /** The bytes at the instruction pointer, when they could be read. */
+  /** Up to 15 bytes at the instruction pointer, when they could be read. */
   readonly instruction: Uint8Array | undefined;
-  /** The last lines the guest wrote to its console. */
+  /** The last 20 lines that the guest wrote to its console. */
   readonly consoleTail: string;
 }
 
+/** How a VM ended: a frozen object, the same for everyone who asks. */
 export interface ExitInfo {
+  /** Why it ended. */
   readonly reason: ExitReason;
   /** 0 for a clean end; a flat guest's own code; otherwise the command's exit code for this reason (DESIGN.md §6). */
   readonly code: number;
   /** The same in a sentence, for a message. */
   readonly message: string;
+  /** What the reader can do about it. */
   readonly hint?: string | undefined;
+  /** What failed in the monitor, for the reason `error`. */
   readonly error?: VmmError | undefined;
+  /** The state of the guest, for `halted`, `triple-fault`, `panic` by triple fault, `kvm-error` and `error`. */
   readonly crash?: CrashReport | undefined;
 }
 

@@ -3,7 +3,7 @@
  * guest memory, never through the JavaScript heap.
  * Runs on: main.
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { VmmError } from '../base/errors.js';
 import type { Gpa } from '../base/units.js';
@@ -40,7 +40,8 @@ function fromPath(what: string, source: string | URL): GuestFile {
   const path = source instanceof URL ? fileURLToPath(source) : source;
   let fd: number;
   try {
-    fd = openSync(path, 'r');
+    // Without O_NONBLOCK a named pipe would hold the event loop until somebody writes to it.
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     throw new VmmError('ERR_FILE', `${what}: ${PROBLEMS[code ?? ''] ?? code}: ${path}`, { cause: error });

@@ -24,6 +24,8 @@ export function hostParameters(kind: HostKind, cmdline: string, tscKhz: number):
   const words = [
     'noxsave', // XSAVE and XRSTOR are not emulated
     `clearcpuid=${NOT_EMULATED}`,
+    'noreplace-smp', // with one CPU the kernel would patch every lock prefix away, a second or two of emulation
+    'percpu_alloc=page', // the other allocator tries sizes for most of a second
     'rodata=off', // saves splitting large pages, each step of which is emulated
     'no_timer_check', // the check waits in emulated loops
     'tsc=reliable', // no watchdog against a slower clock

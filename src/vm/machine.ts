@@ -5,13 +5,14 @@
  */
 
 import { Resources } from '../base/resources.js';
-import { gpa, gsi } from '../base/units.js';
+import { type Gpa, gpa, gsi } from '../base/units.js';
 import { Bus } from '../bus/bus.js';
 import type { PageBacking } from '../host/mapping.js';
 import type { Interrupt } from '../irq/interrupt.js';
+import { Ioeventfd } from '../irq/ioeventfd.js';
 import { Irqfd } from '../irq/irqfd.js';
 import { flags } from '../kvm/abi.js';
-import { Kvm, type KvmVcpu, type KvmVm } from '../kvm/kvm.js';
+import { type CpuidEntry, Kvm, type KvmVcpu, type KvmVm } from '../kvm/kvm.js';
 import { Ram, type RamRange } from '../memory/ram.js';
 import { guestCpuid } from '../vcpu/cpuid.js';
 import { type VcpuEnd, VcpuLoop } from '../vcpu/loop.js';
@@ -75,17 +76,19 @@ export class Machine implements Disposable {
     vm.setIdentityMapAddress(IDENTITY_MAP_PAGE);
     vm.setTssAddress(TSS_PAGES);
     this.irqchip = options.irqchip;
+    // Memory first: once there are in-kernel devices, each change of the memory map waits milliseconds for the readers of
+    // both (SRCU grace periods, virt/kvm/kvm_main.c).
+    let slot = 0;
+    for (const { base, size, host } of this.ram.slots()) vm.setUserMemoryRegion(slot++, base, size, host);
     if (options.irqchip) {
       vm.createIrqchip();
       vm.createPit();
     }
-    let slot = 0;
-    for (const { base, size, host } of this.ram.slots()) vm.setUserMemoryRegion(slot++, base, size, host);
     this.vcpus = Array.from({ length: options.cpus }, (_, index) => {
       const kvm = resources.use(vm.createVcpu(index));
       const thread = new VcpuThread(kvm, this.page, this.#doorbell.descriptor);
       const loop = new VcpuLoop({
-        vcpu: kvm,
+        run: kvm.run,
         thread,
         pio: this.pio,
         mmio: this.mmio,
@@ -107,9 +110,20 @@ export class Machine implements Disposable {
     return this.irqchip ? this.#resources.use(new Irqfd(this.#vm, gsi(line))) : { raise() {} };
   }
 
-  /** Fills in every vCPU's state: the first starts at `entry`, the others wait for it. */
-  prepare(entry: EntryState): void {
-    const supported = this.#kvm.supportedCpuid();
+  /** Calls `onRing` soon after a guest's 32-bit write of `value` to `at`, which does not leave the kernel. */
+  doorbell(at: Gpa, value: number, onRing: () => void): void {
+    this.#resources.use(new Ioeventfd(this.#vm, at, value, onRing));
+  }
+
+  /**
+   * Fills in every vCPU's state: the first starts at `entry`, the others wait for it.
+   * @param adjust changes CPUID leaves before each vCPU's own are filled in
+   */
+  prepare(
+    entry: EntryState,
+    adjust: (leaves: readonly CpuidEntry[]) => readonly CpuidEntry[] = (leaves) => leaves,
+  ): void {
+    const supported = adjust(this.#kvm.supportedCpuid());
     const tscDeadline = this.irqchip && this.#kvm.capability('KVM_CAP_TSC_DEADLINE_TIMER') > 0;
     for (const [index, { kvm }] of this.vcpus.entries()) {
       const cpuid = guestCpuid(supported, { apicId: index, cpus: this.vcpus.length, tscDeadline });
@@ -131,12 +145,16 @@ export class Machine implements Disposable {
 
   resume(): void {
     this.#pausedByOwner = false;
-    for (const { loop } of this.vcpus) loop.resume();
+    for (const { kvm, thread, loop } of this.vcpus) {
+      if (thread.parked) kvm.tellPaused();
+      loop.resume();
+    }
   }
 
   /**
-   * Stops all vCPUs, looks whether each is halted with interrupts off, and lets them go again. False as well when a
-   * vCPU ended meanwhile or somebody else paused the machine.
+   * Stops all vCPUs and looks whether each is halted with interrupts off. If not, lets them go again; a machine that
+   * is dead stays parked, because whoever asks will read its registers, which blocks while a vCPU is in KVM_RUN.
+   * False as well when a vCPU ended meanwhile or somebody else paused the machine.
    */
   async isHaltedForGood(): Promise<boolean> {
     if (!this.irqchip || this.#pausedByOwner) return false;
@@ -148,7 +166,7 @@ export class Machine implements Disposable {
       if (state === flags.KVM_MP_STATE_UNINITIALIZED) return true; // an AP the guest never started
       return state === flags.KVM_MP_STATE_HALTED && (kvm.getRegs().rflags & RFLAGS_IF) === 0n;
     });
-    for (const { loop } of this.vcpus) loop.resume();
+    if (!dead) for (const { loop } of this.vcpus) loop.resume();
     return dead;
   }
 

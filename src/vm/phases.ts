@@ -1,4 +1,5 @@
 /** When each phase of a boot was reached, in milliseconds since the VM's creation began. Runs on: main. */
+import { milliseconds } from '../base/clock.js';
 
 export type Phase =
   | 'planned' // images checked, everything placed
@@ -10,16 +11,16 @@ export type Phase =
   | 'booted'; // the guest wrote to the boot timer
 
 export class Phases {
-  readonly #origin = performance.now();
+  readonly #origin = milliseconds();
   readonly #reached = new Map<Phase, number>();
 
   mark(phase: Phase): void {
-    if (!this.#reached.has(phase)) this.#reached.set(phase, performance.now() - this.#origin);
+    if (!this.#reached.has(phase)) this.#reached.set(phase, milliseconds() - this.#origin);
   }
 
   /** Milliseconds since creation began. */
   get elapsed(): number {
-    return performance.now() - this.#origin;
+    return milliseconds() - this.#origin;
   }
 
   report(): Readonly<Partial<Record<Phase, number>>> {

@@ -3,6 +3,7 @@ import { hex } from '../base/units.js';
 import type { Guest } from './build.js';
 import type { Phase } from './phases.js';
 
+/** A VM's counters since its creation, and the times of its boot. */
 export interface VmStats {
   /** Milliseconds since creation began. */
   readonly uptimeMs: number;
@@ -14,6 +15,9 @@ export interface VmStats {
   readonly addresses: Readonly<Record<string, number>>;
   /** Accesses that met no device, by address. */
   readonly unclaimed: Readonly<Record<string, number>>;
+  /** What each virtio device counts of itself, and the rules its driver broke (`faults`). */
+  readonly devices: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  /** Bytes that the guest wrote to its serial console, and how many of them nobody read in time. */
   readonly serial: { readonly bytes: number; readonly dropped: number };
 }
 
@@ -37,6 +41,9 @@ export function collectStats(guest: Guest): VmStats {
   for (const bus of [machine.pio, machine.mmio]) {
     for (const [address, count] of bus.unclaimed) add(unclaimed, `${bus.name} ${hex(address)}`, count);
   }
+  const devices = Object.fromEntries(
+    guest.virtio.map(({ device, transport }) => [device.name, { ...device.stats, faults: transport.faults }]),
+  );
   const serial = { bytes: guest.outputBytes, dropped: console.dropped };
-  return { uptimeMs: phases.elapsed, phases: phases.report(), exits, addresses, unclaimed, serial };
+  return { uptimeMs: phases.elapsed, phases: phases.report(), exits, addresses, unclaimed, devices, serial };
 }

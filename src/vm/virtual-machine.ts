@@ -5,38 +5,63 @@
  */
 import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
+import type { ExecOptions, ExecResult, SpawnOptions } from '../agent/exec.js';
+import type { GuestFiles } from '../agent/guest-files.js';
+import type { GuestProcess } from '../agent/guest-process.js';
 import { StateError, VmmError } from '../base/errors.js';
 import { parseConfig, type ResolvedConfig, type VmConfig } from '../config/schema.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import type { VcpuEnd } from '../vcpu/loop.js';
 import { buildGuest, type Guest } from './build.js';
 import type { WaitOptions } from './console-log.js';
-import { crashReport, describeEnd } from './crash.js';
+import { type ContentPlanner, loadPlanner } from './content.js';
+import { crashReport, describeEnd, REGISTERS_LOST } from './crash.js';
 import { type ExitInfo, type ExitReason, REASON_CODES } from './exit-info.js';
+import type { GuestConsole } from './guest-console.js';
+import { agentOf, type GuestDevices, openDevices } from './guest-devices.js';
+import type { GuestDisk } from './guest-disk.js';
+import type { GuestNet } from './guest-net.js';
+import type { GuestVsock } from './guest-vsock.js';
 import { guestSaid } from './guest-words.js';
 import { HaltWatch } from './halt-watch.js';
 import type { Vcpu } from './machine.js';
+import { askToShutDown, SHUTDOWN_TIMEOUT_MS } from './shutdown.js';
 import { collectStats, type VmStats } from './stats.js';
 
+/** Notices a guest can cause are told this often at most. */
+const MAX_NOTICES = 100;
+
+/** `created` → `running` ⇄ `paused` → `stopped`; `stopped` is for good, and may follow any of them. */
 export type VmState = 'created' | 'running' | 'paused' | 'stopped';
 
 /** Something the embedder should know and the VM can live with. */
 export interface VmNotice {
+  /** One sentence. */
   readonly message: string;
 }
 
+/** Events and their arguments. All are emitted on the event loop, none before `start()`. */
 export interface VmEvents {
+  /** After each change. */
   state: [next: VmState, previous: VmState];
+  /** At the start, what `notices` has; later, what a device or the guest did wrong, a limited number of times. */
   notice: [VmNotice];
+  /** Once, after the last `state`. */
   exit: [ExitInfo];
 }
 
+/** How `stop` ends a VM. */
 export interface StopOptions {
-  /** How long the guest may take to shut itself down, ms, before it is killed. */
+  /** How long the guest may take to shut itself down, ms, before it is killed. 5 s unless given. */
   readonly timeout?: number;
 }
 
+/**
+ * One virtual machine. Make it with `create`, let it run with `start`; `await using` ends it. How it ended is a result
+ * (`exited`), not an error; errors are for what keeps it from starting and for calls that do not fit.
+ */
 export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDisposable {
+  /** The configured name, for messages. */
   readonly name: string;
   #state: VmState = 'created';
   readonly #guest: Guest;
@@ -45,17 +70,29 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   #resolveExit!: (info: ExitInfo) => void;
   /** Resolves with how the VM ended; never rejects. */
   readonly exited: Promise<ExitInfo>;
+  #resolveClosed!: () => void;
+  readonly #closed = new Promise<void>((resolve) => {
+    this.#resolveClosed = resolve;
+  });
+  #noticed = 0;
   #timer: NodeJS.Timeout | undefined;
   #abort: (() => void) | undefined;
 
-  private constructor(private readonly config: ResolvedConfig) {
+  private constructor(
+    private readonly config: ResolvedConfig,
+    private readonly devices: GuestDevices,
+    plan: ContentPlanner,
+  ) {
     super();
     this.name = config.name;
     this.exited = new Promise((resolve) => {
       this.#resolveExit = resolve;
     });
-    this.#guest = buildGuest(config, {
+    this.#guest = buildGuest(config, plan, devices, {
+      onFault: (device, fault) => this.#notice(`${device.name}: the guest broke a rule: ${fault.message}`),
+      onError: (device, error) => this.#deviceFailed(device.name, error),
       onReset: () => this.#end('reboot', 'the guest reset the machine'),
+      onPowerOff: () => this.#end('poweroff', 'the guest powered off'),
       onExit: (code) => this.#end('exit', `the guest exited with code ${code}`, { code }),
     });
     this.#guest.machine.onEnd = (vcpu, end) => this.#vcpuEnded(vcpu, end);
@@ -69,21 +106,37 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   static async create(config: VmConfig): Promise<VirtualMachine> {
     const resolved = parseConfig(config);
     resolved.signal?.throwIfAborted();
-    return new VirtualMachine(resolved);
+    const plan = await loadPlanner(resolved);
+    let vm: VirtualMachine | undefined;
+    const devices = await openDevices(resolved, (disk, error) => {
+      if (vm) vm.#notice(`${disk}: ${error instanceof Error ? error.message : String(error)}`);
+    });
+    try {
+      vm = new VirtualMachine(resolved, devices, plan);
+      return vm;
+    } catch (error) {
+      await devices[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
-  /** `create` and `start` in one. */
+  /** `create` and `start` in one. @throws as they do; nothing is left behind then */
   static async start(config: VmConfig): Promise<VirtualMachine> {
     const vm = await VirtualMachine.create(config);
     return vm.start();
   }
 
+  /** What it does now; changes are told by `state` events. */
   get state(): VmState {
     return this.#state;
   }
   /** The guest's serial console. Output waits for a reader up to a limit, then the oldest is dropped. */
   get serial(): Duplex {
     return this.#guest.console;
+  }
+  /** The virtio console, /dev/hvc0 in the guest; undefined unless the configuration has one. */
+  get console(): GuestConsole | undefined {
+    return this.devices.console;
   }
   /** Bytes of console output dropped because nobody read them. */
   get serialDropped(): number {
@@ -95,13 +148,33 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   }
   /** What was done to the guest because of this host; also sent as `notice` events. */
   get notices(): readonly string[] {
-    return this.#guest.notices;
+    return [...this.devices.notices, ...this.#guest.notices];
   }
+  /** The block devices, by id. */
+  get disks(): ReadonlyMap<string, GuestDisk> {
+    return this.devices.disks;
+  }
+  /** The network cards, by their id: `net0` for the first unless it was given one. */
+  get nets(): ReadonlyMap<string, GuestNet> {
+    return this.devices.nets;
+  }
+  /** Connections with programs in the guest; undefined unless the configuration has a socket device. */
+  get vsock(): GuestVsock | undefined {
+    return this.devices.vsock;
+  }
+  /**
+   * Guest-physical memory. A running guest changes it under the reader: pause first for a consistent look. Gone when the VM
+   * has been disposed.
+   */
   get memory(): GuestMemory {
     return this.#guest.machine.ram.memory;
   }
 
-  /** Lets the guest run. Returns when it does, not when it has booted: see `waitFor`. */
+  /**
+   * Lets the guest run. Resolves when it does, not when it has booted: see `waitFor`. From now on the VM keeps the event loop
+   * alive until it ends.
+   * @throws StateError when it was started before; the configured signal's reason when that is aborted
+   */
   async start(): Promise<this> {
     this.#require('created');
     const { signal, timeouts } = this.config;
@@ -115,7 +188,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       const limit = timeouts.run;
       this.#timer = setTimeout(() => this.#end('timeout', `the guest ran for ${limit / 1000} s`), limit);
     }
-    for (const message of this.#guest.notices) this.emit('notice', { message });
+    for (const message of this.notices) this.emit('notice', { message });
     this.#guest.phases.mark('started');
     this.#guest.machine.start();
     this.#watch.start();
@@ -123,7 +196,11 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     return this;
   }
 
-  /** Stops every vCPU between two instructions. Resolves when they have stopped. */
+  /**
+   * Stops every vCPU between two instructions. Resolves when they have stopped, at once if they had. Time in the guest goes on:
+   * its clocks jump at `resume`.
+   * @throws StateError before the start and after the end
+   */
   async pause(): Promise<void> {
     if (this.#state === 'paused') return;
     this.#require('running');
@@ -131,6 +208,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     await this.#guest.machine.pause();
   }
 
+  /** Lets the vCPUs go on; nothing happens if they do. @throws StateError before the start and after the end */
   async resume(): Promise<void> {
     if (this.#state === 'running') return;
     this.#require('paused');
@@ -139,11 +217,22 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   }
 
   /**
-   * Ends the VM. Without a power button yet (ACPI comes later) the guest cannot be asked, so this ends it at once,
-   * like `kill()`; data the guest has not written stays unwritten.
+   * Asks the guest to shut down, by its agent or as the power button of a PC does, and ends the VM if it has not within the timeout. A
+   * guest that cannot be asked is ended at once, like `kill()`: one that is paused, whose kernel has no ACPI or has not
+   * set it up yet. The ExitInfo tells: `poweroff` or `killed`, and the message why. Idempotent.
    */
-  stop(_options: StopOptions = {}): Promise<ExitInfo> {
-    return this.kill();
+  async stop({ timeout = SHUTDOWN_TIMEOUT_MS }: StopOptions = {}): Promise<ExitInfo> {
+    if (this.#state === 'stopped') return this.exited;
+    if (this.#state === 'running') await this.devices.vsock?.agent.askToPowerOff(this.exited, timeout);
+    if (this.#exit) return this.exited;
+    const { power } = this.#guest;
+    if (this.#state !== 'running') this.#end('killed', `the VM was ${this.#state} and was killed`);
+    else if (!power?.listening) this.#end('killed', 'the guest cannot be asked to shut down and was killed');
+    else if (!(await askToShutDown(power, this.exited, timeout))) {
+      const message = `the guest did not shut down within ${timeout / 1000} s of being asked and was killed`;
+      this.#end('killed', message);
+    }
+    return this.exited;
   }
 
   /** Ends the VM at once. Idempotent. */
@@ -169,20 +258,43 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   }
 
   /**
-   * Waits for text on the console. Like expect(1): each call looks at what earlier calls have not consumed.
+   * Waits for the guest's agent to answer, or for text on the serial console. Like expect(1): each call looks at what earlier calls have not consumed, and calls
+   * that wait at once are served in turn. Only the last 256 Ki characters are kept.
+   * @param pattern a string as it stands, or a regular expression whose flags g and y mean nothing here
    * @returns everything up to and including the match
    * @throws VmmError ERR_TIMEOUT, or ERR_GUEST_EXIT when the guest ends first
    */
-  waitFor(pattern: string | RegExp, options?: WaitOptions): Promise<string> {
+  waitFor(pattern: string | RegExp | { readonly agent: true }, options?: WaitOptions): Promise<string> {
+    if (typeof pattern === 'object' && 'agent' in pattern) return agentOf(this.devices).ready(options);
     return this.#guest.log.waitFor(pattern, options);
   }
 
+  /**
+   * Runs a program in the guest to its end: a text by /bin/sh, or a list, a program and its arguments. Waits for the guest to boot.
+   * @throws ExecError; GuestCallError when it cannot be started; VmmError ERR_AGENT, ERR_GUEST_EXIT,
+   *   ERR_VSOCK_RESET when its kernel took the device down; the signal's reason; ConfigError
+   */
+  async exec(command: string | readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+    return agentOf(this.devices).exec(command, options);
+  }
+  /** Starts a program in the guest, for those who talk with it. @throws as `exec`; what goes wrong later, `exited` tells */
+  async spawn(command: string | readonly string[], options: SpawnOptions = {}): Promise<GuestProcess> {
+    return agentOf(this.devices).spawn(command, options);
+  }
+  /** Files of the guest. @throws ConfigError without `agent` or `vsock` */
+  get fs(): GuestFiles {
+    return agentOf(this.devices).files;
+  }
+
+  /** Counters and times so far; to be had after the end as well. */
   stats(): VmStats {
     return collectStats(this.#guest);
   }
 
+  /** Ends the VM and waits until it holds nothing on the host any more: disks are unlocked, memory is given back. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
+    await this.#closed;
   }
 
   #require(wanted: VmState): void {
@@ -213,7 +325,11 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       const error = new VmmError('ERR_VMM_HOST', summary, { cause: end.error });
       this.#end('error', summary, { crash, error });
     } else if (end.kind === 'shutdown') {
-      this.#end('triple-fault', summary, { crash });
+      this.#end(
+        'triple-fault',
+        summary,
+        crash.registers.length > 0 ? { crash } : { crash, hint: REGISTERS_LOST },
+      );
     } else {
       this.#end('kvm-error', summary, { crash, hint: this.#guest.crashHint(end) });
     }
@@ -244,10 +360,35 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     this.#exit = Object.freeze({ reason: final, code: REASON_CODES[final], message: text, ...more });
     log.end(`the VM ended: ${text}`);
     console.finish();
+    this.devices.console?.finish();
+    this.devices.vsock?.finish(text);
     this.#enter('stopped');
     this.emit('exit', this.#exit);
     this.#resolveExit(this.#exit);
     // After the callers had their answer: closing a VM takes the kernel milliseconds.
-    setImmediate(() => machine[Symbol.dispose]());
+    setImmediate(() => void this.#close().then(this.#resolveClosed));
+  }
+
+  /** Memory goes last: the host's I/O in flight and the vCPUs reach into it until they are gone. */
+  async #close(): Promise<void> {
+    const { machine, virtio } = this.#guest;
+    for (const { device, transport } of virtio) {
+      try {
+        await transport.close();
+      } catch (error) {
+        this.#notice(`${device.name}: ${error instanceof Error ? error.message : String(error)}`);
+      }
+    }
+    machine[Symbol.dispose]();
+  }
+
+  #notice(message: string): void {
+    if (this.#noticed < MAX_NOTICES) this.emit('notice', { message });
+    this.#noticed += 1;
+  }
+
+  #deviceFailed(name: string, cause: unknown): void {
+    const summary = `${name} failed: ${cause instanceof Error ? cause.message : String(cause)}`;
+    this.#end('error', summary, { error: new VmmError('ERR_VMM_HOST', summary, { cause }) });
   }
 }
