@@ -29,7 +29,7 @@ export interface Recipe {
   readonly name: string;
   /** Plain inputs: series, options, the text of a generated file. */
   readonly inputs?: Readonly<Record<string, string | number | boolean>>;
-  /** Input files (configs, patches, the recipe's own source), by content. */
+  /** Input files (configs, patches, the recipe's own source), by content and base name, which must differ. */
   readonly files?: readonly (string | URL)[];
   /** Fills the empty `folder`. Returns what was found on the way (package versions, hashes) for the manifest. */
   build(folder: string, context: BuildContext): Promise<Found>;
@@ -68,7 +68,7 @@ export interface CacheEntry {
 export interface CacheOptions {
   readonly root?: string;
   readonly progress?: ProgressReporter;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Build anew even if the entry exists, to follow the archive to newer packages. */
   readonly refresh?: boolean;
 }
@@ -93,10 +93,10 @@ export async function cached(recipe: Recipe, options: CacheOptions = {}): Promis
   const asked = Date.now();
   await using _lock = await FileLock.acquire(join(root, 'locks', basename(folder)), {
     onWait: (holder) => progress.note(`waiting for ${holder}, which is preparing ${recipe.name}`),
-    ...(signal && { signal }),
+    signal,
   });
   const meanwhile = open(folder);
-  const fresh = meanwhile && (!options.refresh || Date.parse(meanwhile.built) >= asked);
+  const fresh = meanwhile && (!options.refresh || Date.parse(meanwhile.built) > asked);
   if (meanwhile && fresh) return { folder, manifest: meanwhile, hit: true };
 
   const prefix = `.${basename(folder)}.`;
@@ -141,9 +141,12 @@ const MANIFEST = 'manifest.json';
 
 function declare(recipe: Recipe): Pick<Manifest, 'key' | 'inputs' | 'files'> {
   const inputs = Object.fromEntries(Object.entries(recipe.inputs ?? {}).sort(([a], [b]) => (a < b ? -1 : 1)));
-  const files = Object.fromEntries(
-    (recipe.files ?? []).map((file) => [basename(file.toString()), sha256(readFileSync(file))]),
-  );
+  const files: Record<string, string> = {};
+  for (const file of recipe.files ?? []) {
+    const name = basename(file.toString());
+    if (name in files) throw new Error(`recipe ${recipe.name}: two input files are called ${name}`);
+    files[name] = sha256(readFileSync(file));
+  }
   return { key: sha256(JSON.stringify([recipe.name, inputs, files])), inputs, files };
 }
 

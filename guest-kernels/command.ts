@@ -4,6 +4,7 @@
  * Runs on: main.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { StringDecoder } from 'node:string_decoder';
 import { RecipeError } from './recipe-error.js';
 
 export interface CommandOptions {
@@ -16,15 +17,20 @@ export interface CommandOptions {
   readonly onLine?: (line: string) => void;
   /** Called with every line the command writes to file descriptor 3 (apt's status, make's job server is not here). */
   readonly onStatus?: (line: string) => void;
-  readonly signal?: AbortSignal;
+  /** Its abort kills the command; `run` rejects when that is gone. */
+  readonly signal?: AbortSignal | undefined;
+  /** How long it may take to end after SIGTERM before it is killed, ms. */
+  readonly graceMs?: number;
   /** Exit statuses besides 0 that are an answer, not a failure. */
   readonly accept?: readonly number[];
   /** What to do if the command is missing or fails. */
-  readonly hint?: string;
+  readonly hint?: string | undefined;
 }
 
 /** Lines of standard error repeated in the error of a failed command. */
 const QUOTED_LINES = 12;
+/** dpkg finishes the file it is at. */
+const GRACE_MS = 5000;
 
 /**
  * Runs `file` with `args` and returns its standard output.
@@ -34,11 +40,10 @@ export function run(file: string, args: readonly string[], options: CommandOptio
   options.signal?.throwIfAborted();
   const stdio: ('ignore' | 'pipe')[] = [options.input ? 'pipe' : 'ignore', 'pipe', 'pipe'];
   if (options.onStatus) stdio.push('pipe');
-  const child = spawn('setpriv', ['--pdeathsig', 'TERM', '--', file, ...args], {
+  const child = spawn('setpriv', onlyChild('TERM', file, args), {
     cwd: options.cwd,
     env: { ...process.env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive', ...options.env },
     stdio,
-    ...(options.signal && { signal: options.signal }),
   });
   if (options.input) feed(child, options.input);
 
@@ -61,23 +66,41 @@ export function run(file: string, args: readonly string[], options: CommandOptio
       const quoted = errors.filter((line) => line.trim() !== '').map((line) => `\n  ${line}`);
       reject(
         new RecipeError(`${[file, ...args].join(' ')}: ${why}${quoted.join('')}`, {
-          ...(options.hint !== undefined && { hint: options.hint }),
+          hint: options.hint,
           cause,
         }),
       );
     };
-    child.once('error', (error) => {
-      if (options.signal?.aborted) reject(options.signal.reason);
-      else fail('cannot be started', error);
+    let killer: NodeJS.Timeout | undefined;
+    const abort = (): void => {
+      child.kill('SIGTERM');
+      killer = setTimeout(() => child.kill('SIGKILL'), options.graceMs ?? GRACE_MS);
+    };
+    options.signal?.addEventListener('abort', abort, { once: true });
+    child.once('error', (error) => fail('cannot be started', error));
+    child.once('exit', () => {
+      clearTimeout(killer);
+      options.signal?.removeEventListener('abort', abort);
+      if (!options.signal?.aborted) return;
+      // Not 'close': what the command started may hold its pipes for as long as it likes.
+      for (const pipe of child.stdio) pipe?.destroy();
+      reject(options.signal.reason);
     });
     child.once('close', (code, signal) => {
-      if (options.signal?.aborted) reject(options.signal.reason);
-      else if (code === 0 || (code !== null && options.accept?.includes(code)))
-        resolve(Buffer.concat(output));
+      if (code === 0 || (code !== null && options.accept?.includes(code))) resolve(Buffer.concat(output));
       else fail(code === null ? `killed by ${signal}` : `exit status ${code}`);
     });
   });
 }
+
+/**
+ * Arguments of setpriv(1) for a program that gets `signal` when this process dies. If that happens before the signal is
+ * asked for, its parent is another one by then, and it does not start at all. The shell only looks and execs.
+ */
+export const onlyChild = (signal: 'TERM' | 'KILL', file: string, args: readonly string[]): string[] => [
+  ...['--pdeathsig', signal, '--', 'sh', '-c', 'test "$PPID" = "$0" && exec "$@"', String(process.pid)],
+  ...[file, ...args],
+];
 
 /** As `run`, for text. */
 export async function runText(
@@ -95,8 +118,9 @@ export function eachLine(
 ): void {
   if (!stream) return;
   let rest = '';
-  stream.on('data', (chunk: Buffer | string) => {
-    const lines = (rest + chunk.toString()).split(/\r?\n|\r/);
+  const decoder = new StringDecoder('utf8');
+  stream.on('data', (chunk: Buffer) => {
+    const lines = (rest + decoder.write(chunk)).split(/\r?\n|\r/);
     rest = lines.pop() ?? '';
     for (const line of lines) visit(line);
   });

@@ -34,7 +34,7 @@ const KINDS = {
 
 const MAGIC = '070701';
 const TRAILER = 'TRAILER!!!';
-/** Linux refuses longer names (PATH_MAX, with the final NUL). */
+/** Linux skips entries with longer names or link targets (PATH_MAX, with the final NUL; init/initramfs.c). */
 const NAME_LIMIT = 4096;
 /** Sizes are eight hex digits. */
 const SIZE_LIMIT = 2 ** 32;
@@ -43,7 +43,8 @@ const BLOCK = 512;
 
 /**
  * An archive of `entries` in their order, with the directories they need but do not name put in front of them.
- * @throws RangeError for a path that is empty, absolute, too long, repeated, or holds a NUL, `.` or `..`
+ * @throws RangeError for a path that is empty, absolute, too long, repeated, or holds a NUL, `.` or `..`; for a link target
+ *   that is empty, too long or holds a NUL; and for a device number beyond 32 bits
  */
 export function cpio(entries: Iterable<CpioEntry>): Buffer {
   const parts: Buffer[] = [];
@@ -90,14 +91,23 @@ function encode(entry: CpioEntry, inode: number): Buffer[] {
   const permissions = 'mode' in entry && entry.mode !== undefined ? entry.mode & 0o7777 : kind.mode;
   let data: Buffer = EMPTY;
   if (entry.type === 'file') data = bytesOf(entry.data);
-  if (entry.type === 'symlink') data = bytesOf(entry.target);
+  if (entry.type === 'symlink') {
+    data = bytesOf(entry.target);
+    if (data.length === 0 || data.length >= NAME_LIMIT || data.includes(0)) {
+      throw new RangeError(`cpio: bad target of the link ${entry.path}`);
+    }
+  }
+  const device = 'major' in entry ? ([entry.major, entry.minor] as const) : ([0, 0] as const);
+  if (device.some((number) => number !== number >>> 0)) {
+    throw new RangeError(`cpio: bad device ${device.join(':')} of ${entry.path}`);
+  }
   if (data.length >= SIZE_LIMIT) throw new RangeError(`cpio: ${entry.path} has ${data.length} bytes`);
   return record({
     name: entry.path,
     inode,
     mode: kind.type | permissions,
     links: entry.type === 'directory' ? 2 : 1,
-    device: 'major' in entry ? [entry.major, entry.minor] : [0, 0],
+    device,
     data,
   });
 }

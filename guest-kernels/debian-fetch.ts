@@ -84,7 +84,7 @@ export async function fetchPackage(
         cwd: temporary,
         onStatus: (line) => step.update(statusFraction(line), `of ${megabytes(wanted.size)}`),
         hint: 'the package archive must be reachable; if its versions moved on, run: apt-get update',
-        ...(signal && { signal }),
+        signal,
       });
     });
     const file = readdirSync(temporary).find((name) => name.endsWith('.deb'));
@@ -108,7 +108,7 @@ export async function unpackPackage(
   folder: string,
   options: DebianOptions = {},
 ): Promise<void> {
-  await run('dpkg-deb', ['-x', path, folder], options.signal ? { signal: options.signal } : {});
+  await run('dpkg-deb', ['-x', path, folder], { signal: options.signal });
 }
 
 async function hashFile(path: string): Promise<string> {

@@ -5,14 +5,14 @@
  */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { type CommandOptions, run, runText } from './command.js';
+import { run, runText } from './command.js';
 import { compareVersions } from './debian-version.js';
 import { Progress, type ProgressReporter } from './progress.js';
 import { RecipeError } from './recipe-error.js';
 
 export interface DebianOptions {
   readonly progress?: ProgressReporter;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** One version of one binary package in the archive. */
@@ -58,21 +58,30 @@ export async function newestKnown(
   // Status 100: it has none of them, which is an answer.
   const text = await runText('apt-cache', ['show', '--', ...names], {
     accept: [100],
-    ...commandOptions(options),
+    signal: options.signal,
   });
-  const stanzas = parseStanzas(text);
-  return stanzas.flatMap(packageOf).sort(newestFirst)[0];
+  return packagesIn(text)[0];
 }
 
 async function namesMatching(pattern: RegExp, options: DebianOptions): Promise<string[]> {
   const whole = new RegExp(`^(?:${pattern.source})$`, pattern.flags);
-  const prefix = /^\^?([a-z0-9.+-]*)[a-z0-9]/.exec(pattern.source.replaceAll('\\', ''))?.[1] ?? '';
-  const names = await runText(
-    'apt-cache',
-    ['pkgnames', prefix.replace(/[.+].*/, '')],
-    commandOptions(options),
-  );
+  const names = await runText('apt-cache', ['pkgnames', literalPrefix(pattern)], { signal: options.signal });
   return names.split('\n').filter((name) => whole.test(name));
+}
+
+/** What every name that matches starts with: asking apt for these alone is quicker than for all. */
+export function literalPrefix(pattern: RegExp): string {
+  if (pattern.source.includes('|')) return ''; // one of several
+  // Characters that stand for themselves, escaped or not; the last one only if no quantifier follows.
+  const [literal = ''] = /^(?:[a-z0-9-]|\\[.+](?![a-z]))*/.exec(pattern.source.replace(/^\^/, '')) ?? [];
+  const rest = pattern.source.replace(/^\^/, '').slice(literal.length);
+  const sure = /^[?*{]/.test(rest) ? literal.replace(/(?:\\.|.)$/, '') : literal;
+  return sure.replaceAll('\\', '');
+}
+
+/** The packages that the stanzas of a package index describe, newest first. */
+export function packagesIn(text: string): DebianPackage[] {
+  return parseStanzas(text).flatMap(packageOf).sort(newestFirst);
 }
 
 function newestFirst(a: DebianPackage, b: DebianPackage): number {
@@ -91,7 +100,7 @@ export async function updateIndex(
   await progress.step('updating the package index', async () => {
     await run('apt-get', ['update', '-q'], {
       hint: 'the package archive must be reachable for the first run; later runs use the cache',
-      ...commandOptions(options),
+      signal: options.signal,
     });
   });
   updatedHere = true;
@@ -141,8 +150,4 @@ function packageOf(stanza: ReadonlyMap<string, string>): DebianPackage[] {
   ].map((field) => stanza.get(field));
   if (!name || !version || !architecture || !size || !sha256) return [];
   return [{ name, version, architecture, size: Number(size), sha256 }];
-}
-
-function commandOptions(options: DebianOptions): CommandOptions {
-  return options.signal ? { signal: options.signal } : {};
 }

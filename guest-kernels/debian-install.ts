@@ -28,7 +28,7 @@ export async function missingPackages(
   const listing = await runText('dpkg-query', ['-W', '-f', format, ...packages], {
     accept: [1],
     hint: 'this needs a Debian system',
-    ...(options.signal && { signal: options.signal }),
+    signal: options.signal,
   });
   const installed = new Set<string>();
   for (const line of listing.split('\n')) {
@@ -57,7 +57,7 @@ export async function ensureInstalled(packages: readonly string[], options: Inst
       await run('apt-get', ['-o', 'APT::Status-Fd=3', '-q', ...command.split(' ').slice(1)], {
         onStatus: (line) => step.update(statusFraction(line)),
         hint: command,
-        ...(signal && { signal }),
+        signal,
       });
     });
   const updated = await updateIndex({ ...options, unlessNewerThanMs: 24 * 3600 * 1000 });

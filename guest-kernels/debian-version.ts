@@ -7,17 +7,17 @@
 export function compareVersions(a: string, b: string): number {
   const [left, right] = [split(a), split(b)];
   return (
-    left.epoch - right.epoch ||
+    compareNumbers(left.epoch, right.epoch) ||
     compareParts(left.upstream, right.upstream) ||
     compareParts(left.revision, right.revision)
   );
 }
 
-function split(version: string): { epoch: number; upstream: string; revision: string } {
+function split(version: string): { epoch: string; upstream: string; revision: string } {
   const [, epoch = '0', rest = ''] = /^(?:(\d+):)?(.*)$/s.exec(version) ?? [];
   const dash = rest.lastIndexOf('-');
   const upstream = dash < 0 ? rest : rest.slice(0, dash);
-  return { epoch: Number(epoch), upstream, revision: dash < 0 ? '' : rest.slice(dash + 1) };
+  return { epoch, upstream, revision: dash < 0 ? '' : rest.slice(dash + 1) };
 }
 
 /** Compares by turns a run of other characters and a run of digits, until one differs. */
@@ -25,12 +25,18 @@ function compareParts(a: string, b: string): number {
   while (a !== '' || b !== '') {
     const [, wordA = '', numberA = ''] = /^(\D*)(\d*)/.exec(a) ?? [];
     const [, wordB = '', numberB = ''] = /^(\D*)(\d*)/.exec(b) ?? [];
-    const order = compareWords(wordA, wordB) || Number(numberA) - Number(numberB);
+    const order = compareWords(wordA, wordB) || compareNumbers(numberA, numberB);
     if (order !== 0) return order;
     a = a.slice(wordA.length + numberA.length);
     b = b.slice(wordB.length + numberB.length);
   }
   return 0;
+}
+
+/** As long as they like: a date with a time of day is beyond what a double counts. */
+function compareNumbers(a: string, b: string): number {
+  const [left, right] = [BigInt(a), BigInt(b)];
+  return left < right ? -1 : Number(left > right);
 }
 
 function compareWords(a: string, b: string): number {

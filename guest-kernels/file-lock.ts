@@ -16,7 +16,7 @@ const PATIENCE_MS = 250;
 export interface LockOptions {
   /** Called once if the lock is held by someone else; `holder` is what that holder wrote, e.g. `pid 1234`. */
   readonly onWait?: (holder: string) => void;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export class FileLock implements AsyncDisposable {
@@ -26,10 +26,14 @@ export class FileLock implements AsyncDisposable {
     this.#helper = helper;
   }
 
-  /** Waits for the lock at `path` (a file, created if missing, never removed). @throws the signal's reason */
+  /** Waits for the lock at `path` (a file, created if missing, never removed). @throws RecipeError, or the signal's reason */
   static async acquire(path: string, options: LockOptions = {}): Promise<FileLock> {
     options.signal?.throwIfAborted();
-    mkdirSync(dirname(path), { recursive: true });
+    try {
+      mkdirSync(dirname(path), { recursive: true });
+    } catch (cause) {
+      throw cannotLock(path, cause);
+    }
     // A session of its own: Ctrl-C must not drop the lock before this process has cleaned up.
     const helper = spawn('flock', ['--no-fork', path, 'sh', '-c', 'echo locked; exec cat > /dev/null'], {
       stdio: ['pipe', 'pipe', 'ignore'],
@@ -50,8 +54,13 @@ export class FileLock implements AsyncDisposable {
       clearTimeout(patience);
       options.signal?.removeEventListener('abort', abort);
     }
-    writeFileSync(path, `pid ${process.pid}`);
     const lock = new FileLock(helper);
+    try {
+      writeFileSync(path, `pid ${process.pid}`);
+    } catch (cause) {
+      await lock[Symbol.asyncDispose]();
+      throw cannotLock(path, cause);
+    }
     lock.#keepAlive(false);
     return lock;
   }
@@ -71,6 +80,10 @@ export class FileLock implements AsyncDisposable {
     this.#helper[method]();
     for (const pipe of [this.#helper.stdin, this.#helper.stdout]) (pipe as Socket | null)?.[method]();
   }
+}
+
+function cannotLock(path: string, cause: unknown): RecipeError {
+  return new RecipeError(`cannot lock ${path}: ${(cause as NodeJS.ErrnoException).code}`, { cause });
 }
 
 function holderOf(path: string): string {

@@ -87,7 +87,7 @@ export class Progress {
   }
 
   #draw(line: string): void {
-    const width = Math.max(20, this.#stream.columns ?? 80) - 1;
+    const width = Math.max(20, this.#stream.columns || 80) - 1; // 0: a terminal that does not know its size
     this.#stream.write(`\r\x1b[K${line.length > width ? `${line.slice(0, width - 1)}…` : line}`);
     this.#drawn = true;
   }
