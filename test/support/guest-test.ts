@@ -1,0 +1,90 @@
+/**
+ * System tests with both halves in one place: a shell script for the guest, and what the host does meanwhile. The script runs
+ * instead of a shell (guest-kernels/initramfs.ts) and says with `fail WHY` what is wrong; its exit status is the guest's verdict.
+ */
+import { readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import type { CpioEntry } from '../../guest-kernels/cpio.js';
+import { withScript } from '../../guest-kernels/initramfs.js';
+import { type ExitInfo, VirtualMachine, type VmConfig } from '../../src/index.js';
+import { BOOT_LIMIT, GUEST, guest, guestName } from './guest.js';
+
+/** For one test, ms: a boot, and work that an emulated kernel does on a machine that does other things as well. */
+export const GUEST_LIMIT = BOOT_LIMIT + 60_000;
+
+export interface GuestTest {
+  /** Run with sh, below what `PRELUDE` defines. */
+  readonly guest: string;
+  /** Runs beside it; the test fails if it rejects. */
+  readonly host?: (vm: VirtualMachine) => Promise<void>;
+  readonly config?: Partial<VmConfig>;
+  /** Files for the guest. */
+  readonly files?: readonly CpioEntry[];
+  /** What is looked at when the guest has ended. */
+  readonly after?: (end: GuestEnd) => void | Promise<void>;
+  /** How the VM ends; as /init does it, unless said otherwise: switched off where there is ACPI, by a reset elsewhere. */
+  readonly exit?: Partial<ExitInfo>;
+}
+
+export interface GuestEnd {
+  readonly vm: VirtualMachine;
+  readonly exit: ExitInfo;
+  /** Everything on the console, lines ending as the guest's terminal ends them. */
+  readonly console: string;
+}
+
+export const INIT_ENDS_BY = guestName === 'stock' ? 'poweroff' : 'reboot';
+
+/** `fail WHY…`; `is WHAT ACTUAL WANTED`; `at_least WHAT ACTUAL LIMIT`. */
+const PRELUDE = `
+fail() { echo "FAIL: $*"; exit 1; }
+is() { [ "$2" = "$3" ] || fail "$1 is $2, not $3"; }
+at_least() { [ "$2" -ge "$3" ] || fail "$1 is $2, less than $3"; }
+`;
+
+/** An initrd that runs `script`, with the functions above. */
+export const scripted = (script: string, files: readonly CpioEntry[] = []): Uint8Array =>
+  withScript(readFileSync(guest.initrd), `${PRELUDE}${script}\n`, files);
+
+/** Everything a VM writes from now on, as text; grows. */
+export function recorded(vm: VirtualMachine): { readonly text: string } {
+  const chunks: string[] = [];
+  vm.serial.on('data', (chunk: Buffer) => chunks.push(chunk.toString('latin1')));
+  return {
+    get text() {
+      return chunks.join('');
+    },
+  };
+}
+
+/** Runs one guest to its end. @throws Error with what it, or the host's half, says is wrong */
+export async function runGuest(test: GuestTest): Promise<void> {
+  await using vm = await VirtualMachine.create({
+    ...GUEST,
+    timeouts: { run: GUEST_LIMIT - 5000 },
+    ...test.config,
+    initrd: scripted(test.guest, test.files),
+  });
+  const console = recorded(vm);
+  const ended = new Promise((resolve) => vm.serial.once('end', resolve));
+  await vm.start();
+  const failed = await test.host?.(vm).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  if (failed !== undefined) await vm.kill();
+  const exit = await vm.exited;
+  await ended;
+  const { text } = console;
+  const said = /^FAIL: .*$/m.exec(text)?.[0];
+  if (said) throw new Error(said.trim(), { cause: text });
+  if (failed !== undefined) throw new Error(`the host's half: ${String(failed)}\n${text}`, { cause: failed });
+  expect(exit, text).toMatchObject(test.exit ?? { reason: INIT_ENDS_BY, code: 0 });
+  if (!test.exit) expect(text).toContain('typevisor: exit 0');
+  await test.after?.({ vm, exit, console: text });
+}
+
+/** One test with a Linux guest. */
+export function guestTest(name: string, test: GuestTest): void {
+  it(name, () => runGuest(test), GUEST_LIMIT);
+}

@@ -1,0 +1,85 @@
+/** A guest on a user network, in real time, with the host's own loopback behind it. */
+import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
+import type { NetDecision } from '../../../src/backends/user-net/net-policy.js';
+import { UserNet, type UserNetOptions } from '../../../src/backends/user-net/user-net.js';
+import type { GuestTcp, GuestTcpOptions } from './guest-tcp.js';
+import { SimGuest } from './sim-guest.js';
+
+const hostTime = {
+  now: () => performance.now(),
+  after(ms: number, action: () => void) {
+    const timer = setTimeout(action, ms);
+    return () => clearTimeout(timer);
+  },
+};
+
+export interface UserNetBench extends AsyncDisposable {
+  readonly net: UserNet;
+  readonly guest: SimGuest;
+  readonly decisions: NetDecision[];
+}
+
+export function userNet(
+  options: UserNetOptions = {},
+  tcp?: GuestTcpOptions,
+  room = () => true,
+): UserNetBench {
+  const net = new UserNet(options);
+  const decisions: NetDecision[] = [];
+  net.on('decision', (decision) => void decisions.push(decision));
+  // A card takes frames at once but is heard of later, as over a queue.
+  const guest: SimGuest = new SimGuest({
+    clock: hostTime,
+    send: (frame) => void setImmediate(() => net.send(frame.slice())),
+    ...(tcp && { tcp }),
+  });
+  net.onReceive((frame, header) => {
+    if (!room()) return false;
+    const copy = frame.slice();
+    setImmediate(() => guest.receive(copy, header));
+    return true;
+  });
+  return { net, guest, decisions, [Symbol.asyncDispose]: () => net.close() };
+}
+
+/** A server on loopback. */
+export async function serve(
+  take: (socket: Socket) => void,
+  host = '127.0.0.1',
+): Promise<AsyncDisposable & { port: number; server: Server; sockets: Set<Socket> }> {
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+    socket.on('error', () => {});
+    take(socket);
+  });
+  const sockets = new Set<Socket>();
+  server.listen(0, host);
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  return {
+    port,
+    server,
+    sockets,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** Waits until `condition` holds. */
+export async function until(condition: () => boolean, what = 'condition', limitMs = 10_000): Promise<void> {
+  const end = Date.now() + limitMs;
+  while (!condition()) {
+    if (Date.now() > end) throw new Error(`waited in vain for: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+/** How a connection ended. */
+export const closed = (connection: GuestTcp): Promise<string> =>
+  new Promise((resolve) => {
+    connection.onClose = resolve;
+  });

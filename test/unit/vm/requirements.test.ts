@@ -1,0 +1,41 @@
+import { describe, expect, it } from 'vitest';
+import { HostError } from '../../../src/base/errors.js';
+import type { CapName } from '../../../src/kvm/abi.js';
+import {
+  checkCapabilities,
+  missingCapabilities,
+  REQUIRED_CAPABILITIES,
+} from '../../../src/vm/requirements.js';
+
+/** A KVM without these. */
+const without = (...names: CapName[]) => ({ capability: (name: CapName) => (names.includes(name) ? 0 : 1) });
+
+describe('the capabilities of a host', () => {
+  it('may all be there', () => {
+    expect(missingCapabilities(without())).toEqual([]);
+    expect(() => checkCapabilities(without())).not.toThrow();
+  });
+
+  it('are reported missing all at once, each with what it is for', () => {
+    const kvm = without('KVM_CAP_IRQFD', 'KVM_CAP_IMMEDIATE_EXIT');
+    expect(missingCapabilities(kvm)).toEqual(['KVM_CAP_IRQFD', 'KVM_CAP_IMMEDIATE_EXIT']);
+    expect(() => checkCapabilities(kvm)).toThrow(HostError);
+    expect(() => checkCapabilities(kvm)).toThrow(
+      expect.objectContaining({
+        code: 'ERR_KVM_CAPABILITY',
+        message:
+          "this host's KVM lacks KVM_CAP_IRQFD (device interrupts), KVM_CAP_IMMEDIATE_EXIT (pausing without lost kicks)",
+        hint: expect.stringContaining('doctor'),
+      }),
+    );
+  });
+
+  it('are each asked for', () => {
+    for (const name of REQUIRED_CAPABILITIES.keys())
+      expect(missingCapabilities(without(name))).toEqual([name]);
+  });
+
+  it('count as missing when KVM answers with an error', () => {
+    expect(missingCapabilities({ capability: () => -1 })).toHaveLength(REQUIRED_CAPABILITIES.size);
+  });
+});
