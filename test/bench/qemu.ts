@@ -1,0 +1,79 @@
+/**
+ * The peer: Debian's QEMU, as a microvm with as little in it as the guest at hand needs, which is what starts fastest.
+ * Runs on: main.
+ */
+import { ensureInstalled } from '../../guest-kernels/debian-install.js';
+import type { Context } from './benchmark.js';
+
+export const QEMU = 'qemu-system-x86_64';
+/** What isa-debug-exit makes of the 0 that a guest writes. */
+export const QEMU_EXIT_0 = 1;
+
+export const ensureQemu = ({ progress }: Pick<Context, 'progress'>): Promise<void> =>
+  ensureInstalled(['qemu-system-x86'], { reason: 'the benchmarks’ peer', progress });
+
+interface Microvm {
+  readonly memoryMib: number;
+  /** Devices of a PC that Linux looks for: PIC, PIT and RTC. */
+  readonly legacy: boolean;
+  readonly more: readonly string[];
+}
+
+function microvm({ memoryMib, legacy, more }: Microvm): string[] {
+  const on = legacy ? 'on' : 'off';
+  const machine = `microvm,x-option-roms=off,acpi=off,isa-serial=on,pic=${on},pit=${on},rtc=${on}`;
+  const host = ['-enable-kvm', '-cpu', 'host', '-m', String(memoryMib), '-smp', '1'];
+  const bare = ['-nodefaults', '-no-user-config', '-nographic', '-no-reboot', '-serial', 'stdio'];
+  return [QEMU, '-M', machine, ...host, ...bare, ...more];
+}
+
+/** A flat guest as firmware: 64 KiB below 1 MiB, started at the reset vector. It ends by writing 0 to port 0xf4. */
+export const qemuFirmware = (image: string, memoryMib: number): string[] =>
+  microvm({
+    memoryMib,
+    legacy: false,
+    more: ['-bios', image, '-device', 'isa-debug-exit,iobase=0xf4,iosize=4'],
+  });
+
+export interface LinuxGuest {
+  readonly kernel: string;
+  readonly initrd: string;
+  readonly cmdline: string;
+  readonly memoryMib: number;
+}
+
+export const qemuLinux = ({ kernel, initrd, cmdline, memoryMib }: LinuxGuest): string[] =>
+  microvm({
+    memoryMib,
+    legacy: true,
+    more: ['-kernel', kernel, '-initrd', initrd, '-append', cmdline],
+  });
+
+export interface QemuDisk {
+  /** The guest finds it by this, as its serial. */
+  readonly id: string;
+  readonly path: string;
+  /** Past the host's page cache. */
+  readonly direct: boolean;
+  readonly readOnly?: boolean;
+}
+
+/** The same with raw disks as virtio-mmio block devices. */
+export const qemuDisks = (
+  { kernel, initrd, cmdline, memoryMib }: LinuxGuest,
+  disks: readonly QemuDisk[],
+  aio: 'io_uring' | 'threads',
+): string[] =>
+  microvm({
+    memoryMib,
+    legacy: true,
+    more: [
+      ...['-kernel', kernel, '-initrd', initrd, '-append', cmdline],
+      ...disks.flatMap(({ id, path, direct, readOnly }) => [
+        '-drive',
+        `if=none,id=${id},file=${path},format=raw,aio=${aio},cache=${direct ? 'none' : 'writeback'}${readOnly ? ',readonly=on' : ''}`,
+        '-device',
+        `virtio-blk-device,drive=${id},serial=${id}`,
+      ]),
+    ],
+  });
