@@ -1,0 +1,35 @@
+/**
+ * A vitest reporter that writes down how each test file went as soon as it has ended, a JSON line each: what a run that dies on
+ * its way (the rig's machine can) has done by then is known.
+ * Runs on: main.
+ */
+import { appendFileSync, existsSync, readFileSync } from 'node:fs';
+import type { Reporter, TestModule } from 'vitest/node';
+
+/** Where the lines go; the reporter's only setting. */
+export const RESULTS_FILE = 'TYPEVISOR_TEST_RESULTS';
+
+/** A test file that ended. */
+export interface FileResult {
+  /** Its path. */
+  readonly name: string;
+  /** Of each test: `passed`, `failed`, `skipped` or `pending`. A file that cannot be loaded has one `failed`. */
+  readonly states: readonly string[];
+}
+
+/** The results in a file of lines; none if it is not there. */
+export function readResults(file: string): FileResult[] {
+  if (!existsSync(file)) return [];
+  const lines = readFileSync(file, 'utf8').split('\n').filter(Boolean);
+  return lines.map((line) => JSON.parse(line) as FileResult);
+}
+
+/** vitest takes reporters as default exports. */
+export default class FileResults implements Reporter {
+  onTestModuleEnd(module: TestModule): void {
+    const states: string[] = [...module.children.allTests()].map((test) => test.result().state);
+    if (module.errors().length > 0) states.push('failed');
+    const result: FileResult = { name: module.moduleId, states };
+    appendFileSync(process.env[RESULTS_FILE]!, `${JSON.stringify(result)}\n`);
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * Running projects of the vitest configuration and counting their tests, as parts of `npm test`. The rule: what did not run is
+ * never counted as passed; a project of which no test ran is a failure.
+ * Runs on: main.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, sep } from 'node:path';
+import { cacheRoot } from '../guest-kernels/cache.js';
+import { type FileResult, RESULTS_FILE, readResults } from './file-results.js';
+import { STATUS } from './rig/rig.js';
+
+export const ROOT = dirname(import.meta.dirname);
+const VITEST = join(ROOT, 'node_modules/vitest/vitest.mjs');
+const CONFIG = join(ROOT, 'test/vitest.config.ts');
+const REPORTERS = ['--reporter=default', `--reporter=${join(ROOT, 'test/file-results.ts')}`];
+/** Machines that may fail in one suite. */
+const MAX_MACHINES = 4;
+/** The rig's limit for the whole of its tests, s. */
+const RIG_LIMIT = 1800;
+/** The rig's memory, MiB: for a guest that reaches above 4 GiB. It is taken from the host as it is used. */
+const RIG_MEMORY = 6144;
+
+export interface Counts {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+export const PASSED: Counts = { passed: 1, failed: 0, skipped: 0 };
+export const FAILED: Counts = { passed: 0, failed: 1, skipped: 0 };
+
+export const say = (line: string): void => {
+  process.stdout.write(`${line}\n`);
+};
+
+/** A program that says by its status alone how it went; counts as one test. */
+export function command(name: string, file: string, args: readonly string[]): Counts {
+  say(`\n== ${name}`);
+  return run([join(ROOT, file), ...args]) === 0 ? PASSED : FAILED;
+}
+
+/** vitest with the user's own arguments. @returns its exit status */
+export const vitest = (args: readonly string[]): number => run([VITEST, 'run', '--config', CONFIG, ...args]);
+
+/** Runs projects of the vitest configuration. */
+export function suite(name: string, projects: readonly string[], env: Record<string, string> = {}): Counts {
+  say(`\n== ${name}: ${projects.join(', ')}`);
+  const chosen = projects.flatMap((project) => ['--project', project]);
+  return withResults((file) => {
+    const status = run([VITEST, 'run', '--config', CONFIG, ...chosen, ...REPORTERS], {
+      ...env,
+      [RESULTS_FILE]: file,
+    });
+    return countsOf(readResults(file), projects, status);
+  });
+}
+
+/**
+ * The same for one project in the rig. If the rig itself fails (its machine is an emulator that crashes now and then), which is
+ * told, the files that had not ended run in another machine; one that ran when two machines failed counts as failed.
+ */
+export function rigSuite(name: string, project: string, env: Record<string, string>): Counts {
+  say(`\n== ${name}: ${project}`);
+  return withResults((file, results) => {
+    const folder = join(ROOT, 'test', project);
+    const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .filter((path) => path.endsWith('.test.ts'))
+      .map((path) => join(folder, path));
+    const variables = Object.entries({ ...env, TYPEVISOR_CACHE: cacheRoot(), [RESULTS_FILE]: file });
+    const options = [
+      ...['--timeout', String(RIG_LIMIT), '--memory', String(RIG_MEMORY), '--rw', results],
+      ...variables.flatMap(([key, value]) => ['--env', `${key}=${value}`]),
+    ];
+    const inRig = (paths: readonly string[]): number => {
+      const vitestInside = [VITEST, 'run', '--config', CONFIG, '--project', project, ...REPORTERS, ...paths];
+      const inside = [process.execPath, ...vitestInside];
+      return run(['--import', 'tsx', join(ROOT, 'test/rig/main.ts'), ...options, '--', ...inside]);
+    };
+    const status = untilEnded(files, inRig, () => readResults(file).map((result) => result.name));
+    return countsOf(readResults(file), [project], status);
+  });
+}
+
+/**
+ * Runs `files` until each has ended, or two machines failed without one of them ending, or `MAX_MACHINES` failed.
+ * @param inRig runs some of them, and returns an exit status
+ * @returns the last exit status
+ */
+export function untilEnded(
+  files: readonly string[],
+  inRig: (files: readonly string[]) => number,
+  ended: () => readonly string[],
+): number {
+  let left = files;
+  for (let machine = 1, fruitless = 0; ; machine += 1) {
+    const status = inRig(left);
+    if (status !== STATUS.rigFailed && status !== STATUS.timeout) return status;
+    const names = new Set(ended());
+    const still = files.filter((path) => !names.has(path));
+    fruitless = still.length < left.length ? 0 : fruitless + 1;
+    if (still.length === 0 || fruitless === 2 || machine === MAX_MACHINES) return status;
+    say(`the rig failed with ${status}; ${still.length} of ${files.length} files go on in another machine`);
+    left = still;
+  }
+}
+
+function withResults(work: (file: string, folder: string) => Counts): Counts {
+  const folder = mkdtempSync(join(tmpdir(), 'typevisor-test-'));
+  try {
+    return work(join(folder, 'results'), folder);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** @param status vitest's; a file that cannot be loaded, or an error outside of tests, fails no test but the run */
+export function countsOf(
+  results: readonly FileResult[],
+  projects: readonly string[],
+  status: number,
+): Counts {
+  const ran = (state: string): boolean => state === 'passed' || state === 'failed';
+  const empty = projects.filter((project) => {
+    const files = results.filter(({ name }) => name.startsWith(join(ROOT, 'test', project) + sep));
+    return !files.some(({ states }) => states.some(ran));
+  });
+  for (const project of empty) say(`FAILED: no test of ${project} ran`);
+  const states = results.flatMap((result) => result.states);
+  const count = (...wanted: string[]): number => states.filter((state) => wanted.includes(state)).length;
+  const failed = count('failed') + empty.length;
+  return {
+    passed: count('passed'),
+    failed: status !== 0 && failed === 0 ? 1 : failed,
+    skipped: count('skipped', 'pending'),
+  };
+}
+
+/** @returns the exit status */
+function run(args: readonly string[], env: Record<string, string> = {}): number {
+  const { status } = spawnSync(process.execPath, args, {
+    cwd: ROOT,
+    stdio: 'inherit',
+    env: { ...process.env, ...env },
+  });
+  return status ?? 1;
+}
