@@ -17,10 +17,13 @@ export interface FileResult {
   readonly states: readonly string[];
 }
 
-/** The results in a file of lines; none if it is not there. */
+/** The name under which errors outside of tests are written down, a `failed` each. */
+export const OUTSIDE = '(outside of tests)';
+
+/** The results in a file of lines; none if it is not there. A last line that a dying machine has cut is none. */
 export function readResults(file: string): FileResult[] {
   if (!existsSync(file)) return [];
-  const lines = readFileSync(file, 'utf8').split('\n').filter(Boolean);
+  const lines = readFileSync(file, 'utf8').split('\n').slice(0, -1);
   return lines.map((line) => JSON.parse(line) as FileResult);
 }
 
@@ -29,7 +32,14 @@ export default class FileResults implements Reporter {
   onTestModuleEnd(module: TestModule): void {
     const states: string[] = [...module.children.allTests()].map((test) => test.result().state);
     if (module.errors().length > 0) states.push('failed');
-    const result: FileResult = { name: module.moduleId, states };
-    appendFileSync(process.env[RESULTS_FILE]!, `${JSON.stringify(result)}\n`);
+    write({ name: module.moduleId, states });
   }
+
+  onTestRunEnd(_modules: readonly TestModule[], errors: readonly unknown[]): void {
+    if (errors.length > 0) write({ name: OUTSIDE, states: errors.map(() => 'failed') });
+  }
+}
+
+function write(result: FileResult): void {
+  appendFileSync(process.env[RESULTS_FILE]!, `${JSON.stringify(result)}\n`);
 }

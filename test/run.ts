@@ -26,7 +26,9 @@ export interface Checkout {
 export async function runTests(args: readonly string[], checkout: Checkout): Promise<number> {
   if (args.length > 0) return vitest(args);
   const total = { passed: 0, failed: 0, skipped: 0 };
-  const add = ({ passed, failed, skipped }: Counts): void => {
+  const unsteady: string[] = [];
+  const add = ({ passed, failed, skipped, unsteady: files }: Counts): void => {
+    unsteady.push(...files);
     total.passed += passed;
     total.failed += failed;
     total.skipped += skipped;
@@ -38,6 +40,7 @@ export async function runTests(args: readonly string[], checkout: Checkout): Pro
     say(`FAILED: ${error instanceof Error ? error.stack : String(error)}`);
     add(FAILED);
   }
+  if (unsteady.length > 0) say(`\npassed only in a second run: ${unsteady.join(', ')}`);
   say(`\n${total.passed} passed, ${total.failed} failed${total.skipped ? `, ${total.skipped} skipped` : ''}`);
   return total.failed === 0 ? 0 : 1;
 }
@@ -119,12 +122,12 @@ async function* unlessThere(what: string, prepare: () => Promise<unknown>): Asyn
 function skip(what: string, why: string): Counts {
   const fatal = process.env['CI'] === 'true';
   say(`\n${fatal ? 'FAILED' : 'skipped'}: ${what}: ${why}`);
-  return fatal ? FAILED : { passed: 0, failed: 0, skipped: 1 };
+  return fatal ? FAILED : { passed: 0, failed: 0, skipped: 1, unsteady: [] };
 }
 
 /** Installing, building and testing must not change a file that is under version control, nor leave new ones. */
 function sameCheckout({ before, now }: Checkout): Counts {
-  if (before === undefined) return { passed: 0, failed: 0, skipped: 0 };
+  if (before === undefined) return { passed: 0, failed: 0, skipped: 0, unsteady: [] };
   const after = now();
   if (after === before) return PASSED;
   say(`\nFAILED: the checkout was changed; before:\n${before}after:\n${after}`);

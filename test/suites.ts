@@ -6,10 +6,11 @@
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join, sep } from 'node:path';
+import { dirname, join, relative, sep } from 'node:path';
 import { cacheRoot } from '../guest-kernels/cache.js';
 import { type FileResult, RESULTS_FILE, readResults } from './file-results.js';
 import { STATUS } from './rig/rig.js';
+import { withSecondRun } from './second-run.js';
 
 export const ROOT = dirname(import.meta.dirname);
 const VITEST = join(ROOT, 'node_modules/vitest/vitest.mjs');
@@ -26,10 +27,12 @@ export interface Counts {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: number;
+  /** Files that failed, and passed in a second run by themselves. */
+  readonly unsteady: readonly string[];
 }
 
-export const PASSED: Counts = { passed: 1, failed: 0, skipped: 0 };
-export const FAILED: Counts = { passed: 0, failed: 1, skipped: 0 };
+export const PASSED: Counts = { passed: 1, failed: 0, skipped: 0, unsteady: [] };
+export const FAILED: Counts = { passed: 0, failed: 1, skipped: 0, unsteady: [] };
 
 export const say = (line: string): void => {
   process.stdout.write(`${line}\n`);
@@ -48,13 +51,12 @@ export const vitest = (args: readonly string[]): number => run([VITEST, 'run', '
 export function suite(name: string, projects: readonly string[], env: Record<string, string> = {}): Counts {
   say(`\n== ${name}: ${projects.join(', ')}`);
   const chosen = projects.flatMap((project) => ['--project', project]);
-  return withResults((file) => {
-    const status = run([VITEST, 'run', '--config', CONFIG, ...chosen, ...REPORTERS], {
+  const once = (files: readonly string[], results: string): number =>
+    run([VITEST, 'run', '--config', CONFIG, ...chosen, ...REPORTERS, ...files], {
       ...env,
-      [RESULTS_FILE]: file,
+      [RESULTS_FILE]: results,
     });
-    return countsOf(readResults(file), projects, status);
-  });
+  return inFolder((folder) => outcome([], projects, folder, once));
 }
 
 /**
@@ -63,24 +65,49 @@ export function suite(name: string, projects: readonly string[], env: Record<str
  */
 export function rigSuite(name: string, project: string, env: Record<string, string>): Counts {
   say(`\n== ${name}: ${project}`);
-  return withResults((file, results) => {
-    const folder = join(ROOT, 'test', project);
-    const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
-      .filter((path) => path.endsWith('.test.ts'))
-      .map((path) => join(folder, path));
-    const variables = Object.entries({ ...env, TYPEVISOR_CACHE: cacheRoot(), [RESULTS_FILE]: file });
-    const options = [
-      ...['--timeout', String(RIG_LIMIT), '--memory', String(RIG_MEMORY), '--rw', results],
-      ...variables.flatMap(([key, value]) => ['--env', `${key}=${value}`]),
-    ];
-    const inRig = (paths: readonly string[]): number => {
-      const vitestInside = [VITEST, 'run', '--config', CONFIG, '--project', project, ...REPORTERS, ...paths];
-      const inside = [process.execPath, ...vitestInside];
-      return run(['--import', 'tsx', join(ROOT, 'test/rig/main.ts'), ...options, '--', ...inside]);
+  const folder = join(ROOT, 'test', project);
+  const all = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.test.ts'))
+    .map((path) => join(folder, path));
+  return inFolder((shared) => {
+    const once = (files: readonly string[], results: string): number => {
+      const variables = Object.entries({ ...env, TYPEVISOR_CACHE: cacheRoot(), [RESULTS_FILE]: results });
+      const options = [
+        ...['--timeout', String(RIG_LIMIT), '--memory', String(RIG_MEMORY), '--rw', shared],
+        ...variables.flatMap(([key, value]) => ['--env', `${key}=${value}`]),
+      ];
+      const inRig = (paths: readonly string[]): number => {
+        const vitestInside = [
+          VITEST,
+          'run',
+          '--config',
+          CONFIG,
+          '--project',
+          project,
+          ...REPORTERS,
+          ...paths,
+        ];
+        const inside = [process.execPath, ...vitestInside];
+        return run(['--import', 'tsx', join(ROOT, 'test/rig/main.ts'), ...options, '--', ...inside]);
+      };
+      return untilEnded(files, inRig, () => readResults(results).map((result) => result.name));
     };
-    const status = untilEnded(files, inRig, () => readResults(file).map((result) => result.name));
-    return countsOf(readResults(file), [project], status);
+    return outcome(all, [project], shared, once);
   });
+}
+
+/** Runs test files, those that failed twice, and counts. */
+function outcome(
+  files: readonly string[],
+  projects: readonly string[],
+  folder: string,
+  once: (files: readonly string[], results: string) => number,
+): Counts {
+  const { results, status, unsteady } = withSecondRun(files, (paths, name) => {
+    const file = join(folder, name);
+    return { status: once(paths, file), results: readResults(file) };
+  });
+  return countsOf(results, projects, status, unsteady);
 }
 
 /**
@@ -106,10 +133,10 @@ export function untilEnded(
   }
 }
 
-function withResults(work: (file: string, folder: string) => Counts): Counts {
+function inFolder(work: (folder: string) => Counts): Counts {
   const folder = mkdtempSync(join(tmpdir(), 'typevisor-test-'));
   try {
-    return work(join(folder, 'results'), folder);
+    return work(folder);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -120,6 +147,7 @@ export function countsOf(
   results: readonly FileResult[],
   projects: readonly string[],
   status: number,
+  unsteady: readonly string[] = [],
 ): Counts {
   const ran = (state: string): boolean => state === 'passed' || state === 'failed';
   const empty = projects.filter((project) => {
@@ -134,6 +162,7 @@ export function countsOf(
     passed: count('passed'),
     failed: status !== 0 && failed === 0 ? 1 : failed,
     skipped: count('skipped', 'pending'),
+    unsteady: unsteady.map((path) => relative(ROOT, path)),
   };
 }
 

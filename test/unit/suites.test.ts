@@ -15,13 +15,23 @@ describe('the summary', () => {
       'unit/a.test.ts': ['passed', 'failed', 'skipped'],
       'fuzz/b.test.ts': ['passed', 'pending'],
     };
-    expect(countsOf(report(files), ['unit', 'fuzz'], 1)).toEqual({ passed: 2, failed: 1, skipped: 2 });
+    expect(countsOf(report(files), ['unit', 'fuzz'], 1)).toEqual({
+      passed: 2,
+      failed: 1,
+      skipped: 2,
+      unsteady: [],
+    });
   });
 
   it('counts a project without a test that ran as a failure', () => {
     const files = { 'unit/a.test.ts': ['passed'], 'unit-other/b.test.ts': ['passed'] };
-    expect(countsOf(report(files), ['unit'], 0)).toEqual({ passed: 2, failed: 0, skipped: 0 });
-    expect(countsOf(report(files), ['unit', 'fuzz'], 0)).toEqual({ passed: 2, failed: 1, skipped: 0 });
+    expect(countsOf(report(files), ['unit'], 0)).toEqual({ passed: 2, failed: 0, skipped: 0, unsteady: [] });
+    expect(countsOf(report(files), ['unit', 'fuzz'], 0)).toEqual({
+      passed: 2,
+      failed: 1,
+      skipped: 0,
+      unsteady: [],
+    });
     expect(countsOf(report({ 'fuzz/a.test.ts': ['skipped', 'skipped'] }), ['fuzz'], 0)).toMatchObject({
       failed: 1,
     });
