@@ -68,3 +68,7 @@ export async function inTurns(
   });
   return samples;
 }
+
+/** Boots of a guest per monitor, where one measures many things and takes minutes: a fifth of the pairs, and at most `most`. */
+export const bootsOf = ({ rounds }: Pick<Context, 'rounds'>, most: number): number =>
+  Math.max(1, Math.min(most, Math.floor(rounds / 5)));

@@ -15,6 +15,7 @@ import type { Benchmark, Context, Row } from './benchmark.js';
 import { exits } from './exits.js';
 import { fileDisk } from './file-disk.js';
 import { guestDisk, rigDisk } from './guest-disk.js';
+import { guestNet, rigNet } from './guest-net.js';
 import { linux } from './linux.js';
 import { memory } from './memory.js';
 import { flatProcess, inProcess, version } from './processes.js';
@@ -37,6 +38,8 @@ const BENCHMARKS: readonly Benchmark[] = [
   fileDisk,
   guestDisk,
   rigDisk,
+  guestNet,
+  rigNet,
 ];
 const ROUNDS = 15;
 /** For a first look: medians of so few samples are not results. */

@@ -16,12 +16,15 @@ interface Microvm {
   readonly memoryMib: number;
   /** Devices of a PC that Linux looks for: PIC, PIT and RTC. */
   readonly legacy: boolean;
+  /** For kernels that find devices in no other way. */
+  readonly acpi?: boolean;
   readonly more: readonly string[];
 }
 
-function microvm({ memoryMib, legacy, more }: Microvm): string[] {
+function microvm({ memoryMib, legacy, acpi = false, more }: Microvm): string[] {
   const on = legacy ? 'on' : 'off';
-  const machine = `microvm,x-option-roms=off,acpi=off,isa-serial=on,pic=${on},pit=${on},rtc=${on}`;
+  const tables = acpi ? 'on' : 'off';
+  const machine = `microvm,x-option-roms=off,acpi=${tables},isa-serial=on,pic=${on},pit=${on},rtc=${on}`;
   const host = ['-enable-kvm', '-cpu', 'host', '-m', String(memoryMib), '-smp', '1'];
   const bare = ['-nodefaults', '-no-user-config', '-nographic', '-no-reboot', '-serial', 'stdio'];
   return [QEMU, '-M', machine, ...host, ...bare, ...more];
@@ -75,5 +78,21 @@ export const qemuDisks = (
         '-device',
         `virtio-blk-device,drive=${id},serial=${id}`,
       ]),
+    ],
+  });
+
+/** The same with a virtio-mmio network card. @param netdev what it is connected to, without its id */
+export const qemuNetwork = (
+  { kernel, initrd, cmdline, memoryMib }: LinuxGuest,
+  netdev: string,
+  acpi: boolean,
+): string[] =>
+  microvm({
+    memoryMib,
+    legacy: true,
+    acpi,
+    more: [
+      ...['-kernel', kernel, '-initrd', initrd, '-append', cmdline],
+      ...['-netdev', `${netdev},id=net0`, '-device', 'virtio-net-device,netdev=net0'],
     ],
   });
