@@ -65,42 +65,62 @@ export async function fetchPackage(
   wanted: DebianPackage,
   options: FetchOptions = {},
 ): Promise<FetchedPackage> {
-  const { root = cacheRoot(), progress = Progress.silent, signal } = options;
-  const folder = join(root, 'packages');
-  const path = join(
-    folder,
-    `${wanted.name}_${wanted.version.replaceAll(':', '%3a')}_${wanted.architecture}.deb`,
-  );
-  if (existsSync(path) && (await hashFile(path)) === wanted.sha256) return { ...wanted, path };
+  return (await fetchPackages([wanted], options))[0]!;
+}
 
+/** The same for several packages, in their order; what the cache lacks comes in one go. @throws RecipeError */
+export async function fetchPackages(
+  wanted: readonly DebianPackage[],
+  options: FetchOptions = {},
+): Promise<FetchedPackage[]> {
+  const folder = join(options.root ?? cacheRoot(), 'packages');
+  const fetched = wanted.map((entry): FetchedPackage => ({ ...entry, path: join(folder, fileName(entry)) }));
+  const missing: FetchedPackage[] = [];
+  for (const entry of fetched) {
+    if (!existsSync(entry.path) || (await hashFile(entry.path)) !== entry.sha256) missing.push(entry);
+  }
+  if (missing.length > 0) await download(missing, folder, options);
+  return fetched;
+}
+
+async function download(
+  missing: readonly FetchedPackage[],
+  folder: string,
+  { progress = Progress.silent, signal }: FetchOptions,
+): Promise<void> {
   mkdirSync(folder, { recursive: true });
   const temporary = mkdtempSync(join(folder, '.download-'));
+  const [first] = missing;
+  const what = missing.length === 1 ? `${first!.name} ${first!.version}` : `${missing.length} packages`;
+  const size = megabytes(missing.reduce((sum, entry) => sum + entry.size, 0));
   try {
-    await progress.step(`downloading ${wanted.name} ${wanted.version}`, async (step) => {
-      const target = `${wanted.name}=${wanted.version}`;
+    await progress.step(`downloading ${what}`, async (step) => {
       // The sandbox user may not write into the cache; the download is verified, twice, whoever makes it.
-      const apt = ['-o', 'APT::Sandbox::User=root', '-o', 'APT::Status-Fd=3', '-q', 'download', target];
-      await run('apt-get', apt, {
+      const apt = ['-o', 'APT::Sandbox::User=root', '-o', 'APT::Status-Fd=3', '-q', 'download'];
+      await run('apt-get', [...apt, ...missing.map(({ name, version }) => `${name}=${version}`)], {
         cwd: temporary,
-        onStatus: (line) => step.update(statusFraction(line), `of ${megabytes(wanted.size)}`),
+        onStatus: (line) => step.update(statusFraction(line), `of ${size}`),
         hint: 'the package archive must be reachable; if its versions moved on, run: apt-get update',
         signal,
       });
     });
-    const file = readdirSync(temporary).find((name) => name.endsWith('.deb'));
-    if (!file) throw new RecipeError(`apt-get download ${wanted.name} left no file`);
-    const got = await hashFile(join(temporary, file));
-    if (got !== wanted.sha256) {
-      throw new RecipeError(
-        `${wanted.name} ${wanted.version}: SHA-256 is ${got}, the index says ${wanted.sha256}`,
-      );
+    const files = readdirSync(temporary);
+    for (const { name, version, sha256, path } of missing) {
+      const file = files.find((entry) => entry.startsWith(`${name}_`));
+      if (!file) throw new RecipeError(`apt-get download ${name} left no file`);
+      const got = await hashFile(join(temporary, file));
+      if (got !== sha256) {
+        throw new RecipeError(`${name} ${version}: SHA-256 is ${got}, the index says ${sha256}`);
+      }
+      renameSync(join(temporary, file), path);
     }
-    renameSync(join(temporary, file), path);
-    return { ...wanted, path };
   } finally {
     rmSync(temporary, { recursive: true, force: true });
   }
 }
+
+const fileName = ({ name, version, architecture }: DebianPackage): string =>
+  `${name}_${version.replaceAll(':', '%3a')}_${architecture}.deb`;
 
 /** Unpacks the files of a .deb into `folder`, as the package would install them below `/`. */
 export async function unpackPackage(

@@ -13,6 +13,7 @@ import { stockGuest } from '../guest-kernels/stock.js';
 import { doctor } from '../src/index.js';
 import { prepareMachine } from './rig/machine.js';
 import { type Counts, command, FAILED, PASSED, rigSuite, say, suite, vitest } from './suites.js';
+import { debianImage } from './support/debian-image.js';
 import { toolsDisk } from './support/tools-disk.js';
 
 /** The files under version control that differ, and new ones, in git's words; undefined without git. */
@@ -84,6 +85,7 @@ async function* everything(): AsyncGenerator<Counts> {
     await stockGuest({ progress });
     await toolsDisk({ progress });
     await prepareMachine({ progress });
+    await debianImage({ progress });
   };
   yield* after('the rig', rig, [
     () => suite('the rig itself', ['rig']),

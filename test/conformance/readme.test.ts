@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ROOTFS_OPTIONS } from '../../guest-kernels/rootfs-command.js';
 import { EXIT } from '../../src/cli/exit-codes.js';
 import { helpText } from '../../src/cli/help.js';
 import { OPTIONS } from '../../src/cli/options.js';
@@ -30,7 +31,7 @@ describe('the examples of the command', () => {
 
   /** Words as a shell splits them; the guest recipe's output in its place. */
   const wordsOf = (command: string): string[] => {
-    const text = command.replace('$(npm run -s guest -- lean)', '--kernel K --initrd I');
+    const text = command.replace(/\$\(npm run -s guest -- (lean|stock)\)/, '--kernel K --initrd I');
     expect(text).not.toMatch(/[$|;&<>]/); // anything a shell would do beyond splitting
     return [...text.matchAll(/'([^']*)'|(\S+)/g)].map(([, single, bare]) => single ?? bare!);
   };
@@ -62,9 +63,9 @@ describe('the examples of the command', () => {
     });
   });
 
-  it('every flag named anywhere is one of the command', () => {
+  it('every flag named anywhere is one of a command', () => {
     const named = [...readme.matchAll(/(?<![\w-])--([a-z][a-z-]+)/g)].map(([, flag]) => flag!);
-    const known = OPTIONS.map(({ flag }) => flag);
+    const known = [...OPTIONS.map(({ flag }) => flag), ...Object.keys(ROOTFS_OPTIONS)];
     expect(new Set(named).size).toBeGreaterThan(10);
     expect(named.filter((flag) => !known.includes(flag))).toEqual([]);
   });
