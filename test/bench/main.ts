@@ -21,6 +21,7 @@ import { memory } from './memory.js';
 import { flatProcess, inProcess, version } from './processes.js';
 import { details, isMet, ratioOf, table } from './report.js';
 import { rigBoot } from './rig.js';
+import { smp } from './smp.js';
 import { median, quantile } from './statistics.js';
 import { tap } from './tap.js';
 import { virtioCore } from './virtio-core.js';
@@ -30,6 +31,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   inProcess,
   linux,
   rigBoot,
+  smp,
   exits,
   memory,
   virtioCore,

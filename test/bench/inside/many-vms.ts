@@ -1,15 +1,15 @@
 /**
- * Starts VMs and prints, for every few of them, how many bytes of private memory one took. Needs --expose-gc.
+ * many-vms.ts COUNT PER_SAMPLE CPUS: starts VMs with so many vCPUs each, and prints, for every few of them, how many bytes of private memory one took. Needs --expose-gc.
  * Runs on: main, in a process of its own.
  */
 import { readFileSync } from 'node:fs';
 import { GREETING, sleeper } from '../flat-guest.js';
 import { VirtualMachine } from '../library.js';
 
-const [count = 0, perSample = 1] = process.argv.slice(2).map(Number);
+const [count = 0, perSample = 1, cpus = 1] = process.argv.slice(2).map(Number);
 
 const start = async (): Promise<VirtualMachine> => {
-  const vm = await VirtualMachine.start({ kernel: sleeper(), flat: { irqchip: true }, memory: '128M' });
+  const vm = await VirtualMachine.start({ kernel: sleeper(), flat: { irqchip: true }, memory: '128M', cpus });
   await vm.waitFor(GREETING);
   return vm;
 };

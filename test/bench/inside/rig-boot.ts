@@ -1,11 +1,12 @@
 /**
- * rig-boot.ts OUTPUT ROUNDS STOPWATCH: boots the lean kernel in turns with our monitor, in this warm process, and with QEMU, and
+ * rig-boot.ts OUTPUT ROUNDS STOPWATCH: boots the lean and the stock kernel in turns with our monitor, in this warm process, and with QEMU, and
  * writes what it measured to OUTPUT. Run inside the rig.
  * Runs on: main, in a process of its own.
  */
 import { writeFileSync } from 'node:fs';
 import { leanGuest } from '../../../guest-kernels/lean.js';
 import { Progress } from '../../../guest-kernels/progress.js';
+import { stockGuest } from '../../../guest-kernels/stock.js';
 import { type Context, inTurns } from '../benchmark.js';
 import { VirtualMachine } from '../library.js';
 import { commandLineOf, INIT_UP, MEMORY_MIB } from '../linux.js';
@@ -21,13 +22,20 @@ const context: Context = {
   folder: '/nowhere',
 };
 
-const guest = await leanGuest();
-const { kernel, benchInitrd: initrd } = guest;
-const cmdline = await commandLineOf(guest);
-const peer = { command: qemuLinux({ kernel, initrd, cmdline, memoryMib: MEMORY_MIB }), pattern: INIT_UP };
+const lean = await leanGuest();
+const { benchInitrd: initrd } = lean;
+const stock = { kernel: (await stockGuest()).kernel, benchInitrd: initrd };
+const cmdline = await commandLineOf(lean);
+const stockCmdline = await commandLineOf(stock);
+
+/** @returns a side: QEMU from exec to the line of /init, ms */
+const qemuBoot = (kernel: string, words: string) => (): number => {
+  const command = qemuLinux({ kernel, initrd, cmdline: words, memoryMib: MEMORY_MIB });
+  return time(context, { command, pattern: INIT_UP, endless: true }).pattern;
+};
 
 /** @returns a side: from start() to the line of /init, ms */
-const boot = (pages: 'default' | 'transparent') => async (): Promise<number> => {
+const boot = (kernel: string, pages: 'default' | 'transparent') => async (): Promise<number> => {
   await using vm = await VirtualMachine.create({
     kernel,
     initrd,
@@ -40,10 +48,17 @@ const boot = (pages: 'default' | 'transparent') => async (): Promise<number> => 
   return performance.now() - started;
 };
 
-const [ours = [], huge = [], qemu = [], node = []] = await inTurns(context, 'in the rig', [
-  boot('default'),
-  boot('transparent'),
-  () => time(context, { ...peer, endless: true }).pattern,
-  () => time(context, { command: [process.execPath, '-e', '0'] }).exit,
-]);
-writeFileSync(output, JSON.stringify({ ours, huge, qemu, node, cmdline } satisfies RigSamples));
+const [ours = [], huge = [], qemu = [], node = [], stockOurs = [], stockQemu = []] = await inTurns(
+  context,
+  'in the rig',
+  [
+    boot(lean.kernel, 'default'),
+    boot(lean.kernel, 'transparent'),
+    qemuBoot(lean.kernel, cmdline),
+    () => time(context, { command: [process.execPath, '-e', '0'] }).exit,
+    boot(stock.kernel, 'default'),
+    qemuBoot(stock.kernel, stockCmdline),
+  ],
+);
+const samples: RigSamples = { ours, huge, qemu, node, cmdline, stockOurs, stockQemu, stockCmdline };
+writeFileSync(output, JSON.stringify(samples));
