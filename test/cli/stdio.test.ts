@@ -1,4 +1,5 @@
 /** Standard input and output of the command. */
+import { once } from 'node:events';
 import { closeSync, createReadStream, openSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -56,20 +57,23 @@ describe('standard output', () => {
   const unread = async (bytes: number) => {
     const pipe = folder.fullPipe();
     let output = -pipe.length;
+    let readAll: Promise<unknown> | undefined;
     const result = await vmm(['--flat', folder.guest('flood', flood(bytes))], {
       stdout: pipe.writing,
       meanwhile: (child) => {
         closeSync(pipe.writing);
-        void (async () => {
+        readAll = (async () => {
           while (vcpuThreads(child.pid!) === 0) await sleep(5);
           while (vcpuThreads(child.pid!) > 0) await sleep(20);
           const reader = createReadStream(pipe.path).on('data', ({ length }) => {
             output += length;
           });
           reader.once('open', () => closeSync(pipe.reading)); // not before: there must always be a reader
+          await once(reader, 'end');
         })();
       },
     });
+    await readAll; // the command ends when the pipe has its last bytes, not when they were read
     return { ...result, output };
   };
 
