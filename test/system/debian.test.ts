@@ -11,6 +11,7 @@ const LIMIT = 400_000;
 /** The end of a line that the guest's shell printed, rather than one that its terminal echoes. */
 const DONE = 'all looked at';
 const LOOK = [
+  'export SYSTEMD_COLORS=0',
   'systemctl is-system-running --wait',
   'systemctl --failed --plain --no-legend',
   'networkctl --no-pager --no-legend list',
