@@ -56,6 +56,7 @@ export type { GuestConsole } from './vm/guest-console.js';
 export type { GuestDisk } from './vm/guest-disk.js';
 export type { GuestNet, NetRateLimit } from './vm/guest-net.js';
 export type { GuestVsock, VsockConnectOptions } from './vm/guest-vsock.js';
+export { type CpuConfig, type CpuReport, inspectCpu } from './vm/inspect-cpu.js';
 export type { VmStats } from './vm/stats.js';
 // The virtual machine
 export {

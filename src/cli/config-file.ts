@@ -33,7 +33,10 @@ export function readConfigFile(path: string): Record<string, unknown> {
   const located = (file: unknown): unknown =>
     typeof file === 'string' && file !== '' ? resolve(dirname(path), file) : file;
   for (const key of PATHS) if (key in config) config[key] = located(config[key]);
-  const { vsock } = config;
+  const { vsock, cpu } = config;
+  if (typeof cpu === 'object' && cpu !== null && 'template' in cpu) {
+    config['cpu'] = { ...cpu, template: located(cpu.template) };
+  }
   if (typeof vsock === 'object' && vsock !== null && 'path' in vsock) {
     config['vsock'] = { ...vsock, path: located(vsock.path) };
   }

@@ -23,6 +23,10 @@ async function dispatch(args: readonly string[]): Promise<number> {
     const { doctorCommand } = await import('./doctor.js');
     return doctorCommand(args.slice(1));
   }
+  if (args[0] === 'inspect') {
+    const { inspectCommand } = await import('./inspect.js');
+    return inspectCommand(args.slice(1));
+  }
   const { runCommand } = await import('./run.js');
   return runCommand(args);
 }

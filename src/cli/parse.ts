@@ -39,6 +39,10 @@ const number = (text: string | true): number | string | true => {
   return Number.isNaN(value) ? text : value;
 };
 
+/** As QEMU spells it; anything else stays for the schema to complain about. */
+const onOrOff = (text: string | true): string | boolean =>
+  text === true || text === 'on' ? true : text === 'off' ? false : text;
+
 const append = (into: Settings, key: string, value: unknown): void => {
   into[key] = [...((into[key] as unknown[] | undefined) ?? []), value];
 };
@@ -51,6 +55,14 @@ const SETTERS: Readonly<Record<string, (into: Settings, text: string) => void>> 
   },
   cpus(into, text) {
     into['cpus'] = number(text);
+  },
+  cpu(into, text) {
+    const [, { template, ...features }] = splitValue(`,${text}`);
+    const set = Object.entries(features).map(([name, value]) => [name, onOrOff(value)]);
+    into['cpu'] = {
+      ...(template !== undefined && { template }),
+      ...(set.length > 0 && { set: Object.fromEntries(set) }),
+    };
   },
   flat(into, text) {
     const [path, { load, entry, ...more }] = splitValue(text);

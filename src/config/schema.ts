@@ -8,6 +8,7 @@ import { formatSize, MiB, PAGE_SIZE, parseSize } from '../base/units.js';
 import type { BlockBackend } from '../devices/blk/backend.js';
 import { LEAST_CID, MOST_CID } from '../devices/vsock/protocol.js';
 import type { VirtioDevice } from '../virtio/device.js';
+import { cpu } from './cpu.js';
 import { describeIssue } from './issues.js';
 import { networkCards } from './network-cards.js';
 import { identifier, objectWith, rateLimit } from './parts.js';
@@ -205,6 +206,18 @@ export const schema = z.strictObject({
   ),
   /** vCPUs, 1 to 32. Default 1. */
   cpus: described(z._default(cpus, 1), 'N', `Virtual CPUs, 1 to ${MAX_CPUS} (default 1)`),
+  /**
+   * The guest's CPU: what the host has, less what `mask` names, by the names of /proc/cpuinfo. `set` hides features (false) or demands
+   * them (true): `vmx` or `svm` for virtual machines in the guest, which are off unless asked for. `template` is a custom CPU
+   * template of Firecracker's, an object or a file: bits of CPUID and of MSRs, and KVM's capabilities. What the host cannot give
+   * is refused when the machine is created.
+   */
+  cpu: described(
+    z.optional(cpu),
+    '[template=FILE][,FEATURE=on|off]…',
+    "The guest's CPU: hide or demand features by their names in /proc/cpuinfo; nested virtualization is off without vmx=on or " +
+      'svm=on. A template is a JSON file in the form of Firecracker',
+  ),
   /** `linux64` (64-bit boot protocol), `pvh`, or `auto`, which is linux64. */
   boot: described(
     z._default(z.enum(['auto', 'linux64', 'pvh']), 'auto'),

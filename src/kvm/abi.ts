@@ -103,6 +103,9 @@ const kvm_msr_entry = struct('kvm_msr_entry', { index: 'u32', reserved: 'u32', d
 const kvm_msrs_header = struct('kvm_msrs', { nmsrs: 'u32', pad: 'u32' });
 const kvm_msrs = new Flexible(kvm_msrs_header, kvm_msr_entry, 'nmsrs');
 
+const kvm_msr_list_header = struct('kvm_msr_list', { nmsrs: 'u32' });
+const kvm_msr_list = new Flexible(kvm_msr_list_header, struct('__u32', { value: 'u32' }), 'nmsrs');
+
 const kvm_mp_state = struct('kvm_mp_state', { mp_state: 'u32' });
 
 const kvm_pit_config = struct('kvm_pit_config', { flags: 'u32', pad: array('u32', 15) });
@@ -191,6 +194,7 @@ export const structs = {
   kvm_cpuid2_header,
   kvm_msr_entry,
   kvm_msrs_header,
+  kvm_msr_list_header,
   kvm_mp_state,
   kvm_pit_config,
   kvm_userspace_memory_region,
@@ -237,6 +241,7 @@ export const ioctls = {
   // /dev/kvm
   KVM_GET_API_VERSION: io(0x00),
   KVM_CREATE_VM: io(0x01),
+  KVM_GET_MSR_INDEX_LIST: iowr(0x02, kvm_msr_list),
   KVM_CHECK_EXTENSION: io(0x03),
   KVM_GET_VCPU_MMAP_SIZE: io(0x04),
   KVM_GET_SUPPORTED_CPUID: iowr(0x05, kvm_cpuid2),

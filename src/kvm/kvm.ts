@@ -15,6 +15,9 @@ const E2BIG = 7;
 /** Most CPUID entries asked for before giving up; KVM_MAX_CPUID_ENTRIES of the kernel is 256. */
 const MAX_CPUID_ENTRIES = 1024;
 
+/** Most MSRs asked for before giving up; Linux 6.12 has some 500. */
+const MAX_MSRS = 65_536;
+
 /** How often a creation is interrupted before that is an error. */
 const MAX_TRIES = 100;
 
@@ -72,9 +75,9 @@ export class Kvm extends KvmFd {
     }
   }
 
-  /** 0 when absent; for counts (KVM_CAP_MAX_VCPUS) the number. */
-  capability(name: CapName): number {
-    return this.call('KVM_CHECK_EXTENSION', caps[name]);
+  /** 0 when absent; for counts (KVM_CAP_MAX_VCPUS) the number. @param which its name, or its number for one without */
+  capability(which: CapName | number): number {
+    return this.call('KVM_CHECK_EXTENSION', typeof which === 'number' ? which : caps[which]);
   }
 
   /** Every CPUID leaf this host's KVM can give to a guest; it stays the same, and is asked for once a process. */
@@ -95,6 +98,18 @@ export class Kvm extends KvmFd {
       `KVM_GET_SUPPORTED_CPUID: more than ${MAX_CPUID_ENTRIES} entries`,
       'KVM_GET_SUPPORTED_CPUID',
     );
+  }
+
+  /** The MSRs that a guest's owner may read and set, PMU and nesting ones among them. */
+  msrIndices(): ReadonlySet<number> {
+    const { arg, request } = ioctls.KVM_GET_MSR_INDEX_LIST;
+    for (let room = 1024; room <= MAX_MSRS; room *= 4) {
+      const bytes = arg.room(room);
+      const result = tryIoctlBuffer(this.fd.number, request, bytes);
+      if (result >= 0) return new Set(arg.decode(bytes).map(({ value }) => value));
+      if (result !== -E2BIG) this.pass('KVM_GET_MSR_INDEX_LIST', bytes); // throws with the errno
+    }
+    throw new HostError(`KVM_GET_MSR_INDEX_LIST: more than ${MAX_MSRS} MSRs`, 'KVM_GET_MSR_INDEX_LIST');
   }
 
   createVm(): KvmVm {
@@ -213,6 +228,16 @@ export class KvmVcpu extends KvmFd {
     const refused = msrs[done];
     if (refused)
       throw new HostError(`KVM_SET_MSRS: MSR 0x${refused.index.toString(16)} refused`, 'KVM_SET_MSRS');
+  }
+  /** Like `setMsrs`, but tells whether KVM took it. */
+  trySetMsr(msr: Msr): boolean {
+    return this.pass('KVM_SET_MSRS', ioctls.KVM_SET_MSRS.arg.encode([msr])) === 1;
+  }
+  /** undefined when KVM does not know the MSR, or not for this guest. */
+  getMsr(index: number): bigint | undefined {
+    const { arg } = ioctls.KVM_GET_MSRS;
+    const bytes = arg.encode([{ index }]);
+    return this.pass('KVM_GET_MSRS', bytes) === 1 ? arg.decode(bytes)[0]!.data : undefined;
   }
   getLapic(): Uint8Array {
     return this.get('KVM_GET_LAPIC', structs.kvm_lapic_state).regs;

@@ -10,8 +10,6 @@ export interface CpuPlace {
   /** Initial APIC id, 0 … cpus − 1. */
   readonly apicId: number;
   readonly cpus: number;
-  /** Whether the in-kernel LAPIC has the TSC-deadline timer. */
-  readonly tscDeadline: boolean;
 }
 
 const HYPERVISOR = 2 ** 31; // leaf 1 ecx
@@ -21,9 +19,33 @@ const HTT = 1 << 28; // leaf 1 edx: the "logical processors" field is valid
 const TOPOLOGY_LEAVES: readonly number[] = [0xb, 0x1f];
 const LEVEL = { SMT: 1, CORE: 2 } as const; // leaf 0xb ecx[15:8]
 
-/** @returns new entries where something changes; `supported` stays as it is */
-export function guestCpuid(supported: readonly CpuidEntry[], place: CpuPlace): CpuidEntry[] {
-  return withTopology(supported).map((entry) => {
+const VMX = 1 << 5; // leaf 1 ecx
+const SVM = 1 << 2; // leaf 0x8000_0001 ecx
+/** What SVM can do. */
+export const SVM_LEAF = 0x8000_000a;
+
+/**
+ * What a guest can be given: there is a hypervisor, and KVM does not say by itself whether there is a TSC-deadline timer.
+ * @param tscDeadline whether the in-kernel LAPIC has it
+ */
+export const offeredCpuid = (supported: readonly CpuidEntry[], tscDeadline: boolean): CpuidEntry[] =>
+  supported.map((entry) => {
+    if (entry.function !== 1) return entry;
+    const ecx = tscDeadline ? entry.ecx | TSC_DEADLINE : entry.ecx & ~TSC_DEADLINE;
+    return { ...entry, ecx: (ecx | HYPERVISOR) >>> 0 };
+  });
+
+/** Virtual machines in the guest are for those who ask for them: without VMX and SVM its kernel can start none. */
+export const withoutNesting = (offered: readonly CpuidEntry[]): CpuidEntry[] =>
+  offered.map((entry) => {
+    if (entry.function === 1) return { ...entry, ecx: (entry.ecx & ~VMX) >>> 0 };
+    if (entry.function === 0x8000_0001) return { ...entry, ecx: (entry.ecx & ~SVM) >>> 0 };
+    return entry.function === SVM_LEAF ? { ...entry, eax: 0, ebx: 0, ecx: 0, edx: 0 } : entry;
+  });
+
+/** @returns new entries where something changes; `leaves` stays as it is */
+export function guestCpuid(leaves: readonly CpuidEntry[], place: CpuPlace): CpuidEntry[] {
+  return withTopology(leaves).map((entry) => {
     const changed = changes(entry, place);
     return changed ? { ...entry, ...changed } : entry;
   });
@@ -41,10 +63,7 @@ function withTopology(supported: readonly CpuidEntry[]): CpuidEntry[] {
   });
 }
 
-function changes(
-  entry: CpuidEntry,
-  { apicId, cpus, tscDeadline }: CpuPlace,
-): Partial<CpuidEntry> | undefined {
+function changes(entry: CpuidEntry, { apicId, cpus }: CpuPlace): Partial<CpuidEntry> | undefined {
   const { eax, ebx, ecx, edx } = entry;
   /** Bits of an APIC id that number the cores. */
   const coreBits = Math.ceil(Math.log2(cpus));
@@ -52,7 +71,6 @@ function changes(
     case 0x1:
       return {
         ebx: ((ebx & 0xffff) | (cpus << 16) | (apicId << 24)) >>> 0,
-        ecx: ((tscDeadline ? ecx | TSC_DEADLINE : ecx & ~TSC_DEADLINE) | HYPERVISOR) >>> 0,
         edx: (cpus > 1 ? edx | HTT : edx & ~HTT) >>> 0,
       };
     case 0x4: // Intel: cores per package − 1 in eax[31:26]; every cache is this core's own, eax[25:14]

@@ -3,10 +3,11 @@
  * local APIC, in the order KVM needs them (CPUID first: since Linux 6.13 MSRs are checked against it).
  * Runs on: main, before the thread starts.
  */
+import { ConfigError } from '../base/errors.js';
 import type { CpuidEntry, KvmRegsInput, KvmSregsInput, KvmVcpu, Msr } from '../kvm/kvm.js';
 
 /** SDM vol. 4 table 2-2; AMD APM vol. 2 appendix A. */
-const MSR = {
+export const MSR = {
   TSC: 0x10,
   SYSENTER_CS: 0x174,
   SYSENTER_ESP: 0x175,
@@ -24,7 +25,8 @@ const FAST_STRING = 1n; // MISC_ENABLE bit 0
 /** MTRRs on, everything write-back: guests complain about firmware that leaves them off. */
 const MTRR_ENABLED_WRITE_BACK = 0x806n;
 
-const BOOT_MSRS: readonly Msr[] = [
+/** What every vCPU's MSRs are before its first instruction. */
+export const BOOT_MSRS: readonly Msr[] = [
   { index: MSR.SYSENTER_CS, data: 0n },
   { index: MSR.SYSENTER_ESP, data: 0n },
   { index: MSR.SYSENTER_EIP, data: 0n },
@@ -52,15 +54,27 @@ export interface EntryState {
 
 export interface VcpuSetup {
   readonly cpuid: readonly CpuidEntry[];
+  /** Beyond `BOOT_MSRS`. */
+  readonly msrs?: readonly MsrChange[] | undefined;
   /** Whether the LAPIC is in the kernel. */
   readonly lapic: boolean;
   /** Absent for the other vCPUs: they wait for INIT and SIPI. */
   readonly entry: EntryState | undefined;
 }
 
-export function prepareVcpu(vcpu: KvmVcpu, { cpuid, lapic, entry }: VcpuSetup): void {
+/** An MSR as a configuration changes it: the bits of `filter` become those of `value`. */
+export interface MsrChange {
+  readonly index: number;
+  readonly bitmap: { readonly filter: bigint; readonly value: bigint };
+  /** Who asked, as a user writes it. */
+  readonly path: string;
+}
+
+/** @throws ConfigError for an MSR of `msrs` that KVM does not take */
+export function prepareVcpu(vcpu: KvmVcpu, { cpuid, msrs = [], lapic, entry }: VcpuSetup): void {
   vcpu.setCpuid(cpuid);
   vcpu.setMsrs(BOOT_MSRS);
+  for (const msr of msrs) changeMsr(vcpu, msr);
   vcpu.resetFpu();
   if (lapic) {
     const regs = vcpu.getLapic();
@@ -73,4 +87,19 @@ export function prepareVcpu(vcpu: KvmVcpu, { cpuid, lapic, entry }: VcpuSetup): 
   // What the protocol does not name keeps its reset value: APIC base, CR8, pending interrupts.
   vcpu.setSregs({ ...vcpu.getSregs(), ...entry.sregs });
   vcpu.setRegs(entry.regs);
+}
+
+/** KVM takes some writes and drops bits of them: what stays is what counts. */
+function changeMsr(vcpu: KvmVcpu, { index, bitmap: { filter, value }, path }: MsrChange): void {
+  const refuse = (message: string): never => {
+    throw new ConfigError([{ path, message: `MSR 0x${index.toString(16)}: ${message}` }]);
+  };
+  const before = vcpu.getMsr(index) ?? refuse("this host's KVM has it not for this guest's CPU");
+  const data = (before & ~filter) | value;
+  if (!vcpu.trySetMsr({ index, data })) refuse(`this host's KVM does not take 0x${data.toString(16)}`);
+  const after = vcpu.getMsr(index) ?? 0n;
+  // The time stamp counter has gone on.
+  if (index !== MSR.TSC && (after & filter) !== value) {
+    refuse(`this host's KVM made 0x${after.toString(16)} of 0x${data.toString(16)}`);
+  }
 }

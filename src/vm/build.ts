@@ -20,7 +20,7 @@ import type { ContentPlanner } from './content.js';
 import type { GuestDevices } from './guest-devices.js';
 import type { Watched } from './halt-watch.js';
 import { detectHostKind, type HostKind } from './host-kind.js';
-import { Machine } from './machine.js';
+import { type CpuModel, Machine } from './machine.js';
 import { Phases } from './phases.js';
 import type { AttachedDevice, DeviceEvents } from './virtio-slots.js';
 
@@ -57,6 +57,7 @@ export function buildGuest(
   plan: ContentPlanner,
   devices: GuestDevices,
   requests: GuestRequests,
+  cpu?: CpuModel,
 ): Guest {
   using files = new Resources();
   const phases = new Phases();
@@ -73,6 +74,7 @@ export function buildGuest(
       pages: config.memory.pages,
       cpus: config.cpus,
       irqchip: !flat || config.flat.irqchip,
+      cpu,
     }),
   );
   const log = new ConsoleLog();

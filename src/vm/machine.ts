@@ -14,10 +14,10 @@ import { Irqfd } from '../irq/irqfd.js';
 import { flags } from '../kvm/abi.js';
 import { type CpuidEntry, Kvm, type KvmVcpu, type KvmVm } from '../kvm/kvm.js';
 import { Ram, type RamRange } from '../memory/ram.js';
-import { guestCpuid } from '../vcpu/cpuid.js';
+import { guestCpuid, offeredCpuid, withoutNesting } from '../vcpu/cpuid.js';
 import { type VcpuEnd, VcpuLoop } from '../vcpu/loop.js';
 import { SharedRegisterPage } from '../vcpu/register-page.js';
-import { type EntryState, prepareVcpu } from '../vcpu/state.js';
+import { type EntryState, type MsrChange, prepareVcpu } from '../vcpu/state.js';
 import { VcpuThread } from '../vcpu/thread.js';
 import { Doorbell } from './doorbell.js';
 import { checkCapabilities } from './requirements.js';
@@ -34,6 +34,18 @@ export interface MachineOptions {
   readonly cpus: number;
   /** In-kernel LAPIC, IOAPIC, PIC and PIT. Without them HLT leaves the guest at once. */
   readonly irqchip: boolean;
+  readonly cpu?: CpuModel | undefined;
+}
+
+/** What makes a guest's CPU another than this host's KVM offers; without one, only nested virtualization is hidden. */
+export interface CpuModel {
+  /** Changes leaves before each vCPU's own are filled in. @throws ConfigError for what this host cannot give */
+  adjust(offered: readonly CpuidEntry[]): readonly CpuidEntry[];
+  readonly msrs?: readonly MsrChange[];
+  /** Numbers of capabilities not to be asked for. */
+  readonly sparedCapabilities?: readonly number[];
+  /** @throws ConfigError for what this host's KVM lacks */
+  check?(kvm: Kvm): void;
 }
 
 export interface Vcpu {
@@ -57,6 +69,7 @@ export class Machine implements Disposable {
   readonly #resources: Resources;
   readonly #vm: KvmVm;
   readonly #kvm: Kvm;
+  readonly #cpu: CpuModel | undefined;
   readonly #doorbell: Doorbell;
   #cpuidSet = false;
   #pausedByOwner = false;
@@ -66,7 +79,9 @@ export class Machine implements Disposable {
   constructor(options: MachineOptions) {
     using resources = new Resources();
     this.#kvm = resources.use(Kvm.open());
-    checkCapabilities(this.#kvm);
+    checkCapabilities(this.#kvm, options.cpu?.sparedCapabilities);
+    options.cpu?.check?.(this.#kvm);
+    this.#cpu = options.cpu;
     // Unmapped last: KVM and the vCPU threads reach into it until they are gone.
     this.ram = resources.use(new Ram(options.ram, options.pages));
     this.#doorbell = resources.use(new Doorbell());
@@ -117,19 +132,21 @@ export class Machine implements Disposable {
 
   /**
    * Fills in every vCPU's state: the first starts at `entry`, the others wait for it.
-   * @param adjust changes CPUID leaves before each vCPU's own are filled in
+   * @returns the first vCPU's CPUID, as KVM was told
+   * @throws ConfigError when this host cannot give the CPU that was asked for
    */
-  prepare(
-    entry: EntryState,
-    adjust: (leaves: readonly CpuidEntry[]) => readonly CpuidEntry[] = (leaves) => leaves,
-  ): void {
-    const supported = adjust(this.#kvm.supportedCpuid());
+  prepare(entry: EntryState): readonly CpuidEntry[] {
     const tscDeadline = this.irqchip && this.#kvm.capability('KVM_CAP_TSC_DEADLINE_TIMER') > 0;
-    for (const [index, { kvm }] of this.vcpus.entries()) {
-      const cpuid = guestCpuid(supported, { apicId: index, cpus: this.vcpus.length, tscDeadline });
-      prepareVcpu(kvm, { cpuid, lapic: this.irqchip, entry: index === 0 ? entry : undefined });
-    }
+    const offered = offeredCpuid(this.#kvm.supportedCpuid(), tscDeadline);
+    const leaves = this.#cpu ? this.#cpu.adjust(offered) : withoutNesting(offered);
+    const msrs = this.#cpu?.msrs;
+    const cpuids = this.vcpus.map(({ kvm }, index) => {
+      const cpuid = guestCpuid(leaves, { apicId: index, cpus: this.vcpus.length });
+      prepareVcpu(kvm, { cpuid, msrs, lapic: this.irqchip, entry: index === 0 ? entry : undefined });
+      return cpuid;
+    });
     this.#cpuidSet = true;
+    return cpuids[0]!;
   }
 
   start(): void {

@@ -111,7 +111,8 @@ export const PROBES = {
 
 export type ProbeName = keyof typeof PROBES;
 
-const assemble = (code: string): Uint8Array =>
+/** Machine code in hexadecimal; `#` begins a comment. */
+export const assemble = (code: string): Uint8Array =>
   Uint8Array.from(code.replace(/#.*$/gm, '').match(/[0-9a-f]{2}/g) ?? [], (byte) =>
     Number.parseInt(byte, 16),
   );
@@ -124,13 +125,14 @@ export async function runProbe(probe: Probe): Promise<string | undefined> {
   const code = assemble(probe.code);
   const ram = [{ base: gpa(0), size: 2 * MiB }];
   const plan = planFlat(code.length, { load: CODE, entry: CODE, mode: probe.mode }, ram);
+  const cpu = probe.cpuid && { adjust: probe.cpuid };
   using resources = new Resources();
-  const machine = resources.use(new Machine({ ram, pages: 'default', cpus: 1, irqchip: false }));
+  const machine = resources.use(new Machine({ ram, pages: 'default', cpus: 1, irqchip: false, cpu }));
   const { memory } = machine.ram;
   memory.write(CODE, code);
   writeFlatTables(memory, plan);
   if (probe.handler !== undefined) writeInterruptGate(machine, CODE + probe.handler);
-  machine.prepare(plan.entry, probe.cpuid);
+  machine.prepare(plan.entry);
   return await new Promise<string | undefined>((resolve) => {
     const timer = setTimeout(() => end('the guest never came to its end'), LIMIT_MS);
     const end = (result: string | undefined): void => {

@@ -1,6 +1,6 @@
 /** What the monitor needs of a host's KVM, as one list, reported all at once. Runs on: main. */
 import { HostError } from '../base/errors.js';
-import type { CapName } from '../kvm/abi.js';
+import { type CapName, caps } from '../kvm/abi.js';
 import type { Kvm } from '../kvm/kvm.js';
 
 /** Capability → why we cannot do without. */
@@ -24,9 +24,12 @@ export function missingCapabilities(kvm: CapabilitySource): CapName[] {
   return [...REQUIRED_CAPABILITIES.keys()].filter((name) => kvm.capability(name) <= 0);
 }
 
-/** @throws HostError ERR_KVM_CAPABILITY that names everything missing */
-export function checkCapabilities(kvm: CapabilitySource): void {
-  const missing = missingCapabilities(kvm);
+/**
+ * @param spared numbers of capabilities that a CPU template does not want to be asked for
+ * @throws HostError ERR_KVM_CAPABILITY that names everything missing
+ */
+export function checkCapabilities(kvm: CapabilitySource, spared: readonly number[] = []): void {
+  const missing = missingCapabilities(kvm).filter((name) => !spared.includes(caps[name]));
   if (missing.length === 0) return;
   const list = missing.map((name) => `${name} (${REQUIRED_CAPABILITIES.get(name)})`).join(', ');
   throw new HostError(`this host's KVM lacks ${list}`, 'KVM_CHECK_EXTENSION', undefined, undefined, {

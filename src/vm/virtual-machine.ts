@@ -12,7 +12,7 @@ import { StateError, VmmError } from '../base/errors.js';
 import { parseConfig, type ResolvedConfig, type VmConfig } from '../config/schema.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import type { VcpuEnd } from '../vcpu/loop.js';
-import { buildGuest, type Guest } from './build.js';
+import { buildGuest, type Guest, type GuestRequests } from './build.js';
 import type { WaitOptions } from './console-log.js';
 import { type ContentPlanner, loadPlanner } from './content.js';
 import { crashReport, describeEnd, REGISTERS_LOST } from './crash.js';
@@ -24,7 +24,7 @@ import type { GuestNet } from './guest-net.js';
 import type { GuestVsock } from './guest-vsock.js';
 import { guestSaid } from './guest-words.js';
 import { HaltWatch } from './halt-watch.js';
-import type { Vcpu } from './machine.js';
+import type { CpuModel, Vcpu } from './machine.js';
 import { askToShutDown, SHUTDOWN_TIMEOUT_MS } from './shutdown.js';
 import { collectStats, type VmStats } from './stats.js';
 
@@ -82,19 +82,21 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     private readonly config: ResolvedConfig,
     private readonly devices: GuestDevices,
     plan: ContentPlanner,
+    cpu: CpuModel | undefined,
   ) {
     super();
     this.name = config.name;
     this.exited = new Promise((resolve) => {
       this.#resolveExit = resolve;
     });
-    this.#guest = buildGuest(config, plan, devices, {
+    const requests: GuestRequests = {
       onFault: (device, fault) => this.#notice(`${device.name}: the guest broke a rule: ${fault.message}`),
       onError: (device, error) => this.#deviceFailed(device.name, error),
       onReset: () => this.#end('reboot', 'the guest reset the machine'),
       onPowerOff: () => this.#end('poweroff', 'the guest powered off'),
       onExit: (code) => this.#end('exit', `the guest exited with code ${code}`, { code }),
-    });
+    };
+    this.#guest = buildGuest(config, plan, devices, requests, cpu);
     this.#guest.machine.onEnd = (vcpu, end) => this.#vcpuEnded(vcpu, end);
     this.#watch = new HaltWatch(this.#guest.watched, () => this.#halted());
   }
@@ -107,12 +109,13 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     const resolved = parseConfig(config);
     resolved.signal?.throwIfAborted();
     const plan = await loadPlanner(resolved);
+    const cpu = resolved.cpu && (await import('./cpu.js')).loadCpuModel(resolved);
     let vm: VirtualMachine | undefined;
     const devices = await openDevices(resolved, (disk, error) => {
       if (vm) vm.#notice(`${disk}: ${error instanceof Error ? error.message : String(error)}`);
     });
     try {
-      vm = new VirtualMachine(resolved, devices, plan);
+      vm = new VirtualMachine(resolved, devices, plan, cpu);
       return vm;
     } catch (error) {
       await devices[Symbol.asyncDispose]();

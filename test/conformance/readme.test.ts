@@ -47,6 +47,12 @@ describe('the examples of the command', () => {
       expect(args.slice(1).filter((arg) => arg !== '--json')).toEqual([]);
       return;
     }
+    if (args[0] === 'inspect') {
+      expect(args[1]).toBe('cpu');
+      const { config } = parseCommandLine(args.slice(2));
+      expect(parseConfig({ ...config, kernel: 'K' } as VmConfig).cpu).toBeDefined();
+      return;
+    }
     const line = parseCommandLine(args.map((arg) => (arg === 'machine.json' ? join(folder, arg) : arg)));
     const config = parseConfig(line.config as VmConfig);
     expect(config.kernel).toBeTypeOf('string');

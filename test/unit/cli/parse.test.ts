@@ -34,6 +34,14 @@ describe('flags', () => {
     });
   });
 
+  it('say what CPU a guest gets, as QEMU has them', () => {
+    expect(configOf('--cpu', 'avx2=off,svm=on,smep').cpu).toEqual({
+      set: { avx2: false, svm: true, smep: true },
+    });
+    expect(configOf('--cpu', 'template=t2.json').cpu).toEqual({ template: 't2.json' });
+    expect(configOf('--cpu', 'avx2=no').cpu).toEqual({ set: { avx2: 'no' } });
+  });
+
   it('give a guest its sockets', () => {
     expect(configOf('--vsock', '3').vsock).toEqual({ cid: 3 });
     expect(configOf('--vsock', '0x10,path=/run/vm.sock').vsock).toEqual({ cid: 16, path: '/run/vm.sock' });

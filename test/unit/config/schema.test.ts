@@ -57,6 +57,10 @@ describe('a configuration', () => {
     [{ vsock: { path: '' } }, 'vsock.path'],
     [{ vsock: { path: `/${'x'.repeat(96)}` } }, 'vsock.path'],
     [{ vsock: { path: 'a\0b' } }, 'vsock.path'],
+    [{ cpu: { mask: 'avx2' } }, 'cpu.mask'],
+    [{ cpu: { set: { avx2: 'off' } } }, 'cpu.set.avx2'],
+    [{ cpu: { template: [] } }, 'cpu.template'],
+    [{ cpu: { hide: [] } }, 'cpu.hide'],
     [{ agent: true, flat: {} }, 'agent'],
   ])('has no socket device or agent by %j', (options, path) => {
     expect(issuesOf({ kernel, ...options }).map((issue) => issue.path)).toEqual([path]);

@@ -1,18 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { CpuidEntry } from '../../../src/kvm/kvm.js';
-import { guestCpuid } from '../../../src/vcpu/cpuid.js';
-
-const leaf = (fn: number, index: number, values: Partial<CpuidEntry> = {}): CpuidEntry => ({
-  function: fn,
-  index,
-  flags: 0,
-  eax: 0,
-  ebx: 0,
-  ecx: 0,
-  edx: 0,
-  padding: [0, 0, 0],
-  ...values,
-});
+import { guestCpuid, offeredCpuid, withoutNesting } from '../../../src/vcpu/cpuid.js';
+import { leaf } from '../../support/cpuid.js';
 
 const HTT = 1 << 28;
 const TSC_DEADLINE = 1 << 24;
@@ -37,7 +26,7 @@ const CPUS = Array.from({ length: 32 }, (_, index) => index + 1);
 
 /** What the guest's CPUID gives on vCPU `apicId` of `cpus`. */
 function guest(apicId: number, cpus: number, { host = HOST, tscDeadline = true } = {}) {
-  const entries = guestCpuid(host, { apicId, cpus, tscDeadline });
+  const entries = guestCpuid(offeredCpuid(host, tscDeadline), { apicId, cpus });
   return (fn: number, index = 0): CpuidEntry => entries.find((e) => e.function === fn && e.index === index)!;
 }
 
@@ -94,7 +83,7 @@ describe.each(CPUS)('a guest of %i vCPUs', (cpus) => {
 
   it('has no value that does not fit 32 bits', () => {
     each((_cpuid, apicId) => {
-      const entries = guestCpuid(HOST, { apicId, cpus, tscDeadline: true });
+      const entries = guestCpuid(offeredCpuid(HOST, true), { apicId, cpus });
       const values = entries.flatMap(({ eax, ebx, ecx, edx }) => [eax, ebx, ecx, edx]);
       expect(values.filter((value) => value >>> 0 !== value)).toEqual([]);
     });
@@ -120,7 +109,7 @@ describe('CPUID', () => {
       leaf(0xb, 0, { flags: 1, eax: 1, ebx: 2, ecx: 0x100, edx: 5 }),
       leaf(0xb, 1, { flags: 1, eax: 6, ebx: 64, ecx: 0x201, edx: 5 }),
     ];
-    const entries = guestCpuid(old, { apicId: 1, cpus: 2, tscDeadline: true });
+    const entries = guestCpuid(old, { apicId: 1, cpus: 2 });
     expect(entries.filter((entry) => entry.function === 0xb).map(({ index }) => index)).toEqual([0, 1, 2]);
     expect(entries.find((e) => e.function === 0xb && e.index === 1)).toMatchObject({
       eax: 1,
@@ -130,9 +119,23 @@ describe('CPUID', () => {
     expect(entries.some((entry) => entry.function === 0x1f)).toBe(false);
   });
 
+  it('shows neither VMX nor SVM, nor what SVM can do', () => {
+    const [VMX, SVM] = [1 << 5, 1 << 2];
+    const nesting = [
+      leaf(1, 0, { ecx: VMX | 1 }),
+      leaf(0x8000_0001, 0, { ecx: SVM | 1 }),
+      leaf(0x8000_000a, 0, { eax: 1, ebx: 8, edx: 0xff }),
+    ];
+    expect(withoutNesting(nesting)).toEqual([
+      leaf(1, 0, { ecx: 1 }),
+      leaf(0x8000_0001, 0, { ecx: 1 }),
+      leaf(0x8000_000a, 0),
+    ]);
+  });
+
   it('does not change what it was given', () => {
     const before = structuredClone(HOST);
-    guestCpuid(HOST, { apicId: 3, cpus: 4, tscDeadline: false });
+    guestCpuid(withoutNesting(offeredCpuid(HOST, false)), { apicId: 3, cpus: 4 });
     expect(HOST).toEqual(before);
   });
 });

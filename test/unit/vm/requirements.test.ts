@@ -8,7 +8,9 @@ import {
 } from '../../../src/vm/requirements.js';
 
 /** A KVM without these. */
-const without = (...names: CapName[]) => ({ capability: (name: CapName) => (names.includes(name) ? 0 : 1) });
+const without = (...names: readonly (CapName | number)[]) => ({
+  capability: (which: CapName | number) => (names.includes(which) ? 0 : 1),
+});
 
 describe('the capabilities of a host', () => {
   it('may all be there', () => {
@@ -28,6 +30,12 @@ describe('the capabilities of a host', () => {
         hint: expect.stringContaining('doctor'),
       }),
     );
+  });
+
+  it('are not asked for when a CPU template says so', () => {
+    const kvm = without('KVM_CAP_SET_TSS_ADDR', 'KVM_CAP_IRQFD');
+    expect(() => checkCapabilities(kvm, [4, 32])).not.toThrow();
+    expect(() => checkCapabilities(kvm, [4])).toThrow('KVM_CAP_IRQFD');
   });
 
   it('are each asked for', () => {
