@@ -95,7 +95,7 @@ class Vcpu : public Napi::ObjectWrap<Vcpu> {
     return DefineClass(env, "VcpuThread",
                        {InstanceMethod<&Vcpu::Start>("start"), InstanceMethod<&Vcpu::Wake>("wake"),
                         InstanceMethod<&Vcpu::Spin>("spin"), InstanceMethod<&Vcpu::Kick>("kick"),
-                        InstanceMethod<&Vcpu::Stop>("stop")});
+                        InstanceMethod<&Vcpu::Stop>("stop"), InstanceMethod<&Vcpu::SetAffinity>("setAffinity")});
   }
 
   explicit Vcpu(const Napi::CallbackInfo& info) : ObjectWrap(info) {
@@ -134,6 +134,11 @@ class Vcpu : public Napi::ObjectWrap<Vcpu> {
     // While it runs the object must not be collected.
     Ref();
     instance(info.Env()).running.insert(this);
+  }
+  // setAffinity(mask: Uint8Array of whole 64-bit words)
+  void SetAffinity(const Napi::CallbackInfo& info) {
+    auto mask = info[0].As<Napi::Uint8Array>();
+    thread_->SetAffinity(std::vector<uint8_t>(mask.Data(), mask.Data() + mask.ByteLength()));
   }
   void Wake(const Napi::CallbackInfo&) { thread_->Wake(); }
   Napi::Value Spin(const Napi::CallbackInfo& info) {

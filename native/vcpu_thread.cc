@@ -63,6 +63,11 @@ int VcpuThread::Start() {
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, kStackSize);
+  if (!affinity_.empty()) {
+    // Allocated memory is aligned for it, and its size is what the caller gave.
+    const auto* cpus = reinterpret_cast<const cpu_set_t*>(affinity_.data());
+    pthread_attr_setaffinity_np(&attributes, affinity_.size(), cpus);
+  }
   // The thread inherits this mask: signals to the process stay main's, only the kick reaches a vCPU.
   sigset_t mask, before;
   sigfillset(&mask);

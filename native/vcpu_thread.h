@@ -10,6 +10,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 namespace typevisor {
 
@@ -35,6 +37,8 @@ class VcpuThread {
       : vcpu_fd_(vcpu_fd), run_(run), page_(page), control_(control), eventfd_(eventfd) {}
   ~VcpuThread() { Stop(); }
 
+  // Main, before Start. The host CPUs that the thread may run on, as sched_setaffinity(2) takes them; empty for any.
+  void SetAffinity(std::vector<uint8_t> mask) { affinity_ = std::move(mask); }
   // Main. Starts running the guest; returns an errno.
   int Start();
   // Main. Ends the sleep of a parked thread, after main has stored kRunning (or `stop`).
@@ -57,6 +61,7 @@ class VcpuThread {
   RegisterPage* const page_;
   Control* const control_;
   const int eventfd_;
+  std::vector<uint8_t> affinity_;
   pthread_t thread_{};
   bool started_ = false;
 };

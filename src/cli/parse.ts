@@ -43,6 +43,17 @@ const number = (text: string | true): number | string | true => {
 const onOrOff = (text: string | true): string | boolean =>
   text === true || text === 'on' ? true : text === 'off' ? false : text;
 
+/** `3`, `0-3`, `0+2`; what is none stays for the schema to complain about. */
+function cpuSet(text: string): unknown {
+  const ranges = text.split('+').map((part) => {
+    const [, first, last] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(part) ?? [];
+    if (first === undefined) return [part];
+    const length = Math.max(Number(last ?? first) - Number(first) + 1, 0);
+    return Array.from({ length }, (_, index) => Number(first) + index);
+  });
+  return ranges.flat();
+}
+
 const append = (into: Settings, key: string, value: unknown): void => {
   into[key] = [...((into[key] as unknown[] | undefined) ?? []), value];
 };
@@ -55,6 +66,9 @@ const SETTERS: Readonly<Record<string, (into: Settings, text: string) => void>> 
   },
   cpus(into, text) {
     into['cpus'] = number(text);
+  },
+  affinity(into, text) {
+    into['affinity'] = text.split(',').map(cpuSet);
   },
   cpu(into, text) {
     const [, { template, ...features }] = splitValue(`,${text}`);

@@ -18,3 +18,16 @@ export const cpu = z.strictObject({
   template: z.optional(template),
 });
 export type ResolvedCpu = z.output<typeof cpu>;
+
+/** Most host CPUs: as many as Linux can be built for. */
+const MAX_HOST_CPUS = 8192;
+const hostCpu = z
+  .number()
+  .check(z.int(), z.minimum(0), z.maximum(MAX_HOST_CPUS - 1, `must be at most ${MAX_HOST_CPUS - 1}`));
+/** A number for a vCPU is short for a list of one. */
+export const affinity = z.array(
+  z.pipe(
+    z.transform((value: number | number[]) => (typeof value === 'number' ? [value] : value)),
+    z.array(hostCpu).check(z.minLength(1)),
+  ),
+);

@@ -39,7 +39,10 @@ export function describeIssue(issue: Issue, schema: z.ZodMiniObject): ConfigIssu
         {
           path,
           message:
-            custom(issue) ?? (issue.origin === 'string' ? 'is empty' : `must be at least ${issue.minimum}`),
+            custom(issue) ??
+            (issue.origin === 'string' || issue.origin === 'array'
+              ? 'is empty'
+              : `must be at least ${issue.minimum}`),
         },
       ];
     case 'too_big':

@@ -8,7 +8,7 @@ import { formatSize, MiB, PAGE_SIZE, parseSize } from '../base/units.js';
 import type { BlockBackend } from '../devices/blk/backend.js';
 import { LEAST_CID, MOST_CID } from '../devices/vsock/protocol.js';
 import type { VirtioDevice } from '../virtio/device.js';
-import { cpu } from './cpu.js';
+import { affinity, cpu } from './cpu.js';
 import { describeIssue } from './issues.js';
 import { networkCards } from './network-cards.js';
 import { identifier, objectWith, rateLimit } from './parts.js';
@@ -207,6 +207,15 @@ export const schema = z.strictObject({
   /** vCPUs, 1 to 32. Default 1. */
   cpus: described(z._default(cpus, 1), 'N', `Virtual CPUs, 1 to ${MAX_CPUS} (default 1)`),
   /**
+   * For each vCPU the host CPU, or the list of them, that it may run on, by their numbers from 0. vCPUs that it does not reach run
+   * anywhere, which is the default for all. Every one must be online when the machine is created.
+   */
+  affinity: described(
+    z._default(affinity, []),
+    'CPUS[,CPUS]…',
+    'Host CPUs for each vCPU in turn: 0,1 binds two of them; 0-3 and 0+2 are sets (default: any)',
+  ),
+  /**
    * The guest's CPU: what the host has, less what `mask` names, by the names of /proc/cpuinfo. `set` hides features (false) or demands
    * them (true): `vmx` or `svm` for virtual machines in the guest, which are off unless asked for. `template` is a custom CPU
    * template of Firecracker's, an object or a file: bits of CPUID and of MSRs, and KVM's capabilities. What the host cannot give
@@ -337,6 +346,10 @@ export function parseConfig(input: VmConfig): ResolvedConfig {
     throw new ConfigError([
       { path: 'pcap', message: 'there is no network card whose frames could be written' },
     ]);
+  }
+  if (rest.affinity.length > rest.cpus) {
+    const message = `there ${rest.cpus === 1 ? 'is 1 vCPU' : `are ${rest.cpus} vCPUs`}`;
+    throw new ConfigError([{ path: `affinity.${rest.cpus}`, message }]);
   }
   if (flat && rest.agent)
     throw new ConfigError([{ path: 'agent', message: 'needs Linux in the guest, not a flat binary' }]);

@@ -17,6 +17,9 @@ export interface NativeRegisterPage {
 
 /** See native/vcpu_thread.h. */
 export interface NativeVcpuThread {
+  /** Before `start`. @param mask a bit for each host CPU, as sched_setaffinity(2) takes it: whole 64-bit words */
+  setAffinity(mask: Uint8Array): void;
+  /** @throws Error with the system's word */
   start(): void;
   wake(): void;
   spin(nanoseconds: number): boolean;

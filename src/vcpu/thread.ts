@@ -3,6 +3,7 @@
  * and the vCPU's ioctls belong to main; otherwise to the thread.
  * Runs on: main.
  */
+import { HostError } from '../base/errors.js';
 import { addon, type NativeVcpuThread } from '../host/addon.js';
 import type { KvmVcpu } from '../kvm/kvm.js';
 import type { SharedRegisterPage } from './register-page.js';
@@ -20,12 +21,27 @@ const CONTROL = {
 } as const;
 const STATE = { CREATED: 0, RUNNING: 1, PARKED: 2, ENDED: 3 } as const;
 
+/** As sched_setaffinity(2) takes it. */
+function cpuMask(cpus: readonly number[]): Uint8Array {
+  const mask = new Uint8Array(8 * (Math.floor(Math.max(...cpus) / 64) + 1));
+  for (const cpu of cpus) mask[cpu >>> 3]! |= 1 << (cpu & 7);
+  return mask;
+}
+
 export class VcpuThread {
   readonly #control = new Uint32Array(CONTROL.WORDS);
   readonly #native: NativeVcpuThread;
 
-  /** @param eventfd told whenever the thread parks and main is not spinning for it */
-  constructor(vcpu: KvmVcpu, page: SharedRegisterPage | undefined, eventfd: number) {
+  /**
+   * @param eventfd told whenever the thread parks and main is not spinning for it
+   * @param cpus numbers of the host CPUs that it may run on; any, unless given
+   */
+  constructor(
+    vcpu: KvmVcpu,
+    page: SharedRegisterPage | undefined,
+    eventfd: number,
+    cpus: readonly number[] = [],
+  ) {
     this.#native = new addon.VcpuThread(
       vcpu.descriptor,
       vcpu.run.address,
@@ -33,10 +49,17 @@ export class VcpuThread {
       this.#control.buffer,
       eventfd,
     );
+    if (cpus.length > 0) this.#native.setAffinity(cpuMask(cpus));
   }
 
+  /** @throws HostError when the system gives no thread, or none on these CPUs */
   start(): void {
-    this.#native.start();
+    try {
+      this.#native.start();
+    } catch (error) {
+      const message = `a vCPU's thread: ${(error as Error).message}`;
+      throw new HostError(message, 'pthread_create', undefined, undefined, { cause: error });
+    }
   }
 
   /** Whether the thread has stopped at an exit that main must answer. */

@@ -2,6 +2,7 @@
  * The composition root: a configuration becomes a machine with a guest in it, top to bottom. Nothing runs yet.
  * Runs on: main.
  */
+import { readFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { ConfigError } from '../base/errors.js';
 import { Resources } from '../base/resources.js';
@@ -64,6 +65,7 @@ export function buildGuest(
   const host = detectHostKind();
   const flat = config.flat !== undefined;
   checkHostMemory(config.memory.size);
+  if (config.affinity.length > 0) checkHostCpus(config.affinity);
   const prepare = plan(config, files, host);
   phases.mark('planned');
 
@@ -73,6 +75,7 @@ export function buildGuest(
       ram: ramRanges(config.memory.size),
       pages: config.memory.pages,
       cpus: config.cpus,
+      affinity: config.affinity,
       irqchip: !flat || config.flat.irqchip,
       cpu,
     }),
@@ -145,6 +148,19 @@ function checkHostMemory(size: number): void {
   if (size <= totalmem()) return;
   const message = `${formatSize(size)} is more than this host has (${formatSize(totalmem())})`;
   throw new ConfigError([{ path: 'memory.size', message }]);
+}
+
+/** @throws ConfigError that names each host CPU that is not there */
+function checkHostCpus(affinity: ResolvedConfig['affinity']): void {
+  const list = readFileSync('/sys/devices/system/cpu/online', 'latin1').trim();
+  const ranges = list.split(',').map((range) => range.split('-').map(Number));
+  const online = (cpu: number): boolean => ranges.some(([a = 0, b = a]) => cpu >= a && cpu <= b);
+  const issues = affinity.flatMap((cpus, index) =>
+    cpus
+      .filter((cpu) => !online(cpu))
+      .map((cpu) => ({ path: `affinity.${index}`, message: `this host has no CPU ${cpu}, only ${list}` })),
+  );
+  if (issues.length > 0) throw new ConfigError(issues);
 }
 
 function watchOf(machine: Machine): Watched {

@@ -32,6 +32,8 @@ export interface MachineOptions {
   readonly ram: readonly RamRange[];
   readonly pages: PageBacking;
   readonly cpus: number;
+  /** For each vCPU the host CPUs that it may run on, by number; any for those it does not name. */
+  readonly affinity?: readonly (readonly number[])[];
   /** In-kernel LAPIC, IOAPIC, PIC and PIT. Without them HLT leaves the guest at once. */
   readonly irqchip: boolean;
   readonly cpu?: CpuModel | undefined;
@@ -101,7 +103,7 @@ export class Machine implements Disposable {
     }
     this.vcpus = Array.from({ length: options.cpus }, (_, index) => {
       const kvm = resources.use(vm.createVcpu(index));
-      const thread = new VcpuThread(kvm, this.page, this.#doorbell.descriptor);
+      const thread = new VcpuThread(kvm, this.page, this.#doorbell.descriptor, options.affinity?.[index]);
       const loop = new VcpuLoop({
         run: kvm.run,
         thread,

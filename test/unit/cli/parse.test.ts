@@ -42,6 +42,12 @@ describe('flags', () => {
     expect(configOf('--cpu', 'avx2=no').cpu).toEqual({ set: { avx2: 'no' } });
   });
 
+  it('bind vCPUs to host CPUs', () => {
+    expect(configOf('--affinity', '1,0-3,0+2-3').affinity).toEqual([[1], [0, 1, 2, 3], [0, 2, 3]]);
+    expect(configOf('--affinity', 'all').affinity).toEqual([['all']]);
+    expect(configOf('--affinity', '3-1').affinity).toEqual([[]]);
+  });
+
   it('give a guest its sockets', () => {
     expect(configOf('--vsock', '3').vsock).toEqual({ cid: 3 });
     expect(configOf('--vsock', '0x10,path=/run/vm.sock').vsock).toEqual({ cid: 16, path: '/run/vm.sock' });

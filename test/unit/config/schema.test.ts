@@ -24,6 +24,7 @@ describe('a configuration', () => {
       cmdline: '',
       memory: { size: 256 * MiB, pages: 'default' },
       cpus: 1,
+      affinity: [],
       boot: 'auto',
       flat: undefined,
       vsock: undefined,
@@ -61,6 +62,11 @@ describe('a configuration', () => {
     [{ cpu: { set: { avx2: 'off' } } }, 'cpu.set.avx2'],
     [{ cpu: { template: [] } }, 'cpu.template'],
     [{ cpu: { hide: [] } }, 'cpu.hide'],
+    [{ cpus: 2, affinity: [0, 1, 0] }, 'affinity.2'],
+    [{ affinity: [[]] }, 'affinity.0'],
+    [{ affinity: ['0'] }, 'affinity.0'],
+    [{ affinity: [-1] }, 'affinity.0.0'],
+    [{ affinity: [8192] }, 'affinity.0.0'],
     [{ agent: true, flat: {} }, 'agent'],
   ])('has no socket device or agent by %j', (options, path) => {
     expect(issuesOf({ kernel, ...options }).map((issue) => issue.path)).toEqual([path]);
