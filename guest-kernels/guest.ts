@@ -1,29 +1,31 @@
 /**
- * `npm run -s guest -- lean|stock`: prepares a guest and prints the options that boot it, for
+ * `npm run -s guest -- lean|stock [SERIES]`: prepares a guest and prints the options that boot it, for
  * `node vmm.js $(npm run -s guest -- lean)`. Progress goes to standard error.
  * Runs on: main.
  */
 import { leanGuest } from './lean.js';
 import { Progress } from './progress.js';
 import { RecipeError } from './recipe-error.js';
-import { stockGuest } from './stock.js';
+import { STOCK_SERIES, stockGuest } from './stock.js';
 
-const GUESTS: Readonly<Record<string, typeof leanGuest | typeof stockGuest>> = {
-  lean: leanGuest,
-  stock: stockGuest,
-};
+const SERIES: readonly string[] = STOCK_SERIES;
+const USAGE = `usage: npm run -s guest -- lean|stock [${SERIES.join('|')}]\n`;
 const USAGE_STATUS = 64;
 const FAILED_STATUS = 70;
 
 /** @returns the exit code */
 export async function guest(args: readonly string[]): Promise<number> {
-  const prepare = GUESTS[args[0] ?? ''];
-  if (!prepare || args.length > 1) {
-    process.stderr.write(`usage: npm run -s guest -- ${Object.keys(GUESTS).join('|')}\n`);
+  const [name = '', series = SERIES[0], ...rest] = args;
+  const known = name === 'stock' ? SERIES.includes(series!) : name === 'lean' && args.length === 1;
+  if (!known || rest.length > 0) {
+    process.stderr.write(USAGE);
     return USAGE_STATUS;
   }
   try {
-    const { kernel, initrd } = await prepare({ progress: new Progress() });
+    const progress = new Progress();
+    const { kernel, initrd } = await (name === 'lean'
+      ? leanGuest({ progress })
+      : stockGuest({ progress, series: series! }));
     process.stdout.write(`--kernel ${kernel} --initrd ${initrd}\n`);
     return 0;
   } catch (error) {

@@ -1,4 +1,4 @@
-/** `npm test` and `npm run bench`: sets up what they need on a fresh clone, then runs run.ts or bench/main.ts. */
+/** `npm test`, `npm run bench` and `npm run matrix`: sets up what they need on a fresh clone, then runs the one named. */
 import { checkoutState } from '../native/checkout.mjs';
 import { SetupError, setUp } from '../native/setup.mjs';
 
@@ -11,6 +11,9 @@ try {
   if (first === 'bench') {
     const { runBenchmarks } = await import('./bench/main.ts');
     process.exitCode = await runBenchmarks(rest);
+  } else if (first === 'matrix') {
+    const { printMatrix } = await import('./matrix/main.ts');
+    process.exitCode = await printMatrix();
   } else {
     const { runTests } = await import('./run.ts');
     process.exitCode = await runTests(process.argv.slice(2), { before, now: checkoutState });
