@@ -20,7 +20,7 @@ import { SharedRegisterPage } from '../vcpu/register-page.js';
 import { type EntryState, type MsrChange, prepareVcpu } from '../vcpu/state.js';
 import { VcpuThread } from '../vcpu/thread.js';
 import { Doorbell } from './doorbell.js';
-import { checkCapabilities } from './requirements.js';
+import { checkCapabilities, checkCpuCount } from './requirements.js';
 
 /** Four pages below 4 GiB that KVM uses on VT-x, in the MMIO gap (DESIGN.md §4). */
 const IDENTITY_MAP_PAGE = gpa(0xfffb_c000);
@@ -82,6 +82,7 @@ export class Machine implements Disposable {
     using resources = new Resources();
     this.#kvm = resources.use(Kvm.open());
     checkCapabilities(this.#kvm, options.cpu?.sparedCapabilities);
+    checkCpuCount(this.#kvm, options.cpus);
     options.cpu?.check?.(this.#kvm);
     this.#cpu = options.cpu;
     // Unmapped last: KVM and the vCPU threads reach into it until they are gone.

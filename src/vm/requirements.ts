@@ -1,5 +1,5 @@
 /** What the monitor needs of a host's KVM, as one list, reported all at once. Runs on: main. */
-import { HostError } from '../base/errors.js';
+import { ConfigError, HostError } from '../base/errors.js';
 import { type CapName, caps } from '../kvm/abi.js';
 import type { Kvm } from '../kvm/kvm.js';
 
@@ -36,4 +36,14 @@ export function checkCapabilities(kvm: CapabilitySource, spared: readonly number
     code: 'ERR_KVM_CAPABILITY',
     hint: 'use a host with Linux 4.12 or newer; `vmm doctor` tells more',
   });
+}
+
+/** What KVM allows when it does not say (api.rst KVM_CREATE_VCPU). */
+const MAX_VCPUS_UNSAID = 4;
+
+/** @throws ConfigError when this host's KVM does not allow as many vCPUs */
+export function checkCpuCount(kvm: CapabilitySource, cpus: number): void {
+  const most = kvm.capability('KVM_CAP_MAX_VCPUS') || kvm.capability('KVM_CAP_NR_VCPUS') || MAX_VCPUS_UNSAID;
+  if (cpus <= most) return;
+  throw new ConfigError([{ path: 'cpus', message: `this host's KVM allows ${most}, not ${cpus}` }]);
 }

@@ -24,6 +24,7 @@ import type { GuestNet } from './guest-net.js';
 import type { GuestVsock } from './guest-vsock.js';
 import { guestSaid } from './guest-words.js';
 import { HaltWatch } from './halt-watch.js';
+import { withOptionHint } from './kernel-options.js';
 import type { CpuModel, Vcpu } from './machine.js';
 import { askToShutDown, SHUTDOWN_TIMEOUT_MS } from './shutdown.js';
 import { collectStats, type VmStats } from './stats.js';
@@ -360,7 +361,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
       !flat && (reason === 'reboot' || reason === 'triple-fault') ? guestSaid(log, 'panic') : undefined;
     const final: ExitReason = panic ? 'panic' : reason;
     const text = panic ? `the guest's kernel panicked: ${panic}` : message;
-    this.#exit = Object.freeze({ reason: final, code: REASON_CODES[final], message: text, ...more });
+    const end: ExitInfo = { reason: final, code: REASON_CODES[final], message: text, ...more };
+    this.#exit = Object.freeze(withOptionHint(end, this.config, this.#guest.outputBytes === 0, panic));
     log.end(`the VM ended: ${text}`);
     console.finish();
     this.devices.console?.finish();

@@ -3,6 +3,7 @@ import { HostError } from '../../../src/base/errors.js';
 import type { CapName } from '../../../src/kvm/abi.js';
 import {
   checkCapabilities,
+  checkCpuCount,
   missingCapabilities,
   REQUIRED_CAPABILITIES,
 } from '../../../src/vm/requirements.js';
@@ -45,5 +46,25 @@ describe('the capabilities of a host', () => {
 
   it('count as missing when KVM answers with an error', () => {
     expect(missingCapabilities({ capability: () => -1 })).toHaveLength(REQUIRED_CAPABILITIES.size);
+  });
+});
+
+describe('the number of vCPUs', () => {
+  const kvm = (max: number, recommended: number) => ({
+    capability: (which: CapName | number) =>
+      which === 'KVM_CAP_MAX_VCPUS' ? max : which === 'KVM_CAP_NR_VCPUS' ? recommended : 1,
+  });
+
+  it('is what KVM allows at most, or recommends, or four', () => {
+    for (const [host, most] of [
+      [kvm(8, 2), 8],
+      [kvm(0, 2), 2],
+      [kvm(0, 0), 4],
+    ] as const) {
+      expect(() => checkCpuCount(host, most)).not.toThrow();
+      expect(() => checkCpuCount(host, most + 1)).toThrow(
+        `cpus: this host's KVM allows ${most}, not ${most + 1}`,
+      );
+    }
   });
 });
