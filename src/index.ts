@@ -3,6 +3,7 @@
 // Programs and files in the guest
 export { ExecError, type ExecOptions, type ExecResult, type SpawnOptions } from './agent/exec.js';
 export type { GuestFiles, GuestStat } from './agent/guest-files.js';
+export type { GuestForward, GuestForwardOptions } from './agent/guest-ports.js';
 export type { GuestProcess, ProcessEnd, TerminalSize } from './agent/guest-process.js';
 // Disks to combine: a file under an overlay, a disk that fails on purpose
 export { type DiskFault, type DiskOperation, FaultyDisk } from './backends/faulty-disk.js';

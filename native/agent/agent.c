@@ -21,7 +21,7 @@ struct vsock_address {
   uint32_t port, cid;
   unsigned char flags, zero[3];
 };
-enum { FAMILY_VSOCK = 40, MAX_SESSIONS = 512, OUT_SIZE = 2 * MAX_FRAME };
+enum { FAMILY_VSOCK = 40, MAX_SESSIONS = 512, PROBE_MS = 50 };
 
 static struct session *sessions;
 static int session_count;
@@ -87,20 +87,23 @@ static void message(struct session *s, int type, struct reader *r) {
     process_message(s, type, r);
   else if (type == DATA) file_data(s, r);
   else if (type == DATA_END) file_data_end(s);
-  else if (s->process || s->file >= 0 || s->folder) send_error(s, EBUSY);
+  else if (s->process || s->file >= 0 || s->folder || s->probed) send_error(s, EBUSY);
   else if (type == SPAWN) spawn(s, r);
   else if (type >= STAT && type <= WRITE) file_request(s, type, r);
   else if (type == POWEROFF) {
     done(s);
     send(s->fd, s->out, s->out_len, 0);
     power_off();
-  } else if (type < STDIN || type > CREDIT) send_error(s, ENOSYS); // a message for a program that has ended meanwhile is none
+  } else if (type == PROBE) probe_request(s, r);
+  else if (type == CONNECT) relay_connect(s, r);
+  else if (type == CLOCK) clock_request(s, r);
+  else if (type < STDIN || type > CREDIT) send_error(s, ENOSYS); // a message for a program that has ended meanwhile is none
 }
 
 static void read_frames(struct session *s) {
   size_t at = 0;
   uint32_t size;
-  while (!s->broken && s->in_len - at >= 4 && has_room(s)) {
+  while (!s->broken && !s->relaying && s->in_len - at >= 4 && has_room(s)) {
     memcpy(&size, s->in + at, 4);
     if (size < 1 || size > MAX_PAYLOAD + 1) {
       s->broken = 1;
@@ -121,7 +124,7 @@ static void receive(struct session *s) {
   else if (count == 0 || (errno != EAGAIN && errno != EINTR)) s->broken = 1;
 }
 
-static void transmit(struct session *s) {
+void transmit(struct session *s) {
   ssize_t count = send(s->fd, s->out, s->out_len, MSG_NOSIGNAL);
   if (count < 0) {
     if (errno != EAGAIN && errno != EINTR) s->broken = 1;
@@ -142,7 +145,7 @@ static void accept_session(int listener) {
     close(fd);
     return;
   }
-  *s = (struct session){.fd = fd, .in = buffers, .out = buffers + MAX_FRAME, .file = -1, .next = sessions};
+  *s = (struct session){.fd = fd, .in = buffers, .out = buffers + MAX_FRAME, .file = -1, .peer = -1, .next = sessions};
   sessions = s;
   session_count++;
 }
@@ -158,6 +161,7 @@ static void drop_broken(void) {
     session_count--;
     process_kill(s);
     file_close(s);
+    relay_close(s);
     close(s->fd);
     free(s->in);
     free(s);
@@ -200,6 +204,10 @@ static int watch(struct session *s, struct pollfd *fds) {
   int room = has_room(s);
   for (int i = 0; i < WATCHED; i++) fds[i] = (struct pollfd){.fd = -1};
   fds[SOCKET].fd = s->fd;
+  if (s->relaying) {
+    relay_watch(s, fds + SOCKET, fds + INPUT, fds + OUTPUT);
+    return 0;
+  }
   if (s->in_len < MAX_FRAME && room) fds[SOCKET].events |= POLLIN;
   if (s->out_len) fds[SOCKET].events |= POLLOUT;
   if (p) {
@@ -212,6 +220,10 @@ static int watch(struct session *s, struct pollfd *fds) {
 }
 
 static void serve(struct session *s, const struct pollfd *fds) {
+  if (s->relaying) {
+    relay_serve(s, fds[SOCKET].revents, fds[INPUT].revents, fds[OUTPUT].revents);
+    return;
+  }
   if (fds[SOCKET].revents & (POLLIN | POLLHUP | POLLERR)) receive(s);
   if (s->process && fds[INPUT].revents) process_input(s);
   for (int which = 0; which < 2; which++)
@@ -241,13 +253,17 @@ int main(int argc, char **argv) {
   for (;;) {
     fds[0] = (struct pollfd){.fd = signals, .events = POLLIN};
     fds[1] = (struct pollfd){.fd = session_count < MAX_SESSIONS ? listener : -1, .events = POLLIN};
-    int count = 2, busy = 0;
+    int count = 2, busy = 0, probing = 0;
     struct session *first = sessions;
-    for (struct session *s = first; s; s = s->next, count += WATCHED) busy |= watch(s, fds + count);
-    if (poll(fds, count, busy ? 0 : -1) < 0 && errno != EINTR) return 1;
+    for (struct session *s = first; s; s = s->next, count += WATCHED) {
+      busy |= watch(s, fds + count);
+      probing |= s->probed;
+    }
+    if (poll(fds, count, busy ? 0 : probing ? PROBE_MS : -1) < 0 && errno != EINTR) return 1;
     if (fds[0].revents) reap(signals);
     count = 2;
     for (struct session *s = first; s; s = s->next, count += WATCHED) serve(s, fds + count);
+    if (probing) probe_look(sessions);
     if (fds[1].revents) accept_session(listener);
     drop_broken();
   }

@@ -4,7 +4,7 @@
 #include <sys/types.h>
 #include "protocol.h"
 
-enum { FRAME_HEADER = 5, MAX_FRAME = FRAME_HEADER + MAX_PAYLOAD };
+enum { FRAME_HEADER = 5, MAX_FRAME = FRAME_HEADER + MAX_PAYLOAD, OUT_SIZE = 2 * MAX_FRAME };
 
 // A running program.
 struct process {
@@ -26,6 +26,9 @@ struct session {
   int file;                // being read or written, or -1
   int writing;
   void *folder;            // DIR being listed
+  int probed;              // the port that is waited for, or 0
+  int relaying, peer;      // carries bytes to and from this TCP socket, once it is no longer CONNECTING
+  int host_ended, host_gone, peer_ended;
   struct session *next;
 };
 
@@ -34,6 +37,7 @@ int has_room(struct session *s);
 void send_frame(struct session *s, int type, const void *payload, size_t length);
 void send_error(struct session *s, int error);
 void done(struct session *s);
+void transmit(struct session *s); // what waits for the socket
 
 // A payload that is read from front to back; `bad` once it was too short.
 struct reader {
@@ -58,6 +62,21 @@ void file_data(struct session *s, struct reader *r);
 void file_data_end(struct session *s);
 void file_continue(struct session *s); // more of READ or LIST
 void file_close(struct session *s);
+
+// relay.c
+enum { NO_RELAY, CONNECTING, RELAYING };
+struct pollfd;
+void relay_connect(struct session *s, struct reader *r);
+void relay_watch(struct session *s, struct pollfd *socket, struct pollfd *write_peer, struct pollfd *read_peer);
+void relay_serve(struct session *s, int socket, int write_peer, int read_peer); // poll's revents
+void relay_close(struct session *s);
+
+// probe.c
+void probe_request(struct session *s, struct reader *r);
+void probe_look(struct session *sessions); // answers those whose port is listened at
+
+// clock.c
+void clock_request(struct session *s, struct reader *r);
 
 // boot.c
 void boot_as_init(void);

@@ -15,6 +15,10 @@
 //   READ   path → DATA…, DONE
 //   WRITE  mode u32, path → DONE; then DATA from the host, and DATA_END → DONE
 //   POWEROFF → DONE, and the machine goes down
+//   PROBE  port u16 → DONE as soon as a program in the guest listens at that TCP port, of whatever address
+//   CONNECT port u16 → DONE when a program that listens at that TCP port on the loopback has taken the connection, or ERROR.
+//          From then on this connection carries no frames but the bytes themselves, and each direction ends by itself
+//   CLOCK  time u64 (ns since 1970), least u32 (ms) → DONE; the clock is set if it is wrong by more than that
 //
 // Any of them may be answered by ERROR errno u32 instead of DONE; what is unknown is, with ENOSYS.
 #pragma once
@@ -24,6 +28,7 @@ enum { VERSION = 1, PORT = 0x7476, MAX_PAYLOAD = 32768, WINDOW = 65536 };
 
 enum { // from the host
   HELLO = 1, SPAWN, STDIN, STDIN_END, SIGNAL, RESIZE, CREDIT, STAT, LIST, MKDIR, REMOVE, RENAME, READ, WRITE, DATA_END, POWEROFF,
+  PROBE, CONNECT, CLOCK,
 };
 enum { // from the agent
   WELCOME = 128, STARTED, STDOUT, STDERR, EXIT, STDIN_CREDIT, ERROR, DONE, STATUS, NAMES,

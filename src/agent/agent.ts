@@ -6,8 +6,9 @@ import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { VmmError } from '../base/errors.js';
 import { type ExecOptions, type ExecResult, execute, type SpawnOptions } from './exec.js';
-import { text, u8 } from './frames.js';
+import { text, u8, u32, u64 } from './frames.js';
 import { GuestFiles } from './guest-files.js';
+import { GuestPorts } from './guest-ports.js';
 import { GuestProcess } from './guest-process.js';
 import { PORT, REQUEST, VERSION } from './protocol.js';
 import { AgentSession } from './session.js';
@@ -20,6 +21,10 @@ const READY_MS = 120_000;
  */
 const FIRST_RETRY_MS = 10;
 const LAST_RETRY_MS = 500;
+/** The shortest pause after which the guest is told the time, ms; how long that may take, ms; how far the guest's clock may be from ours, ms: its own NTP is not disturbed. */
+const LONG_PAUSE_MS = 1000;
+const CLOCK_MS = 10_000;
+const CLOCK_MAY_BE_WRONG_MS = 500;
 const DEFAULT_SIZE = { rows: 24, columns: 80 };
 
 /** A connection to a port of the guest. @throws VmmError ERR_VSOCK_REFUSED when nobody listens there yet */
@@ -40,10 +45,12 @@ function killOnAbort(process: GuestProcess, signal: AbortSignal): void {
 
 export class Agent {
   readonly files: GuestFiles;
+  readonly ports: GuestPorts;
   #ready = false;
 
   constructor(private readonly connect: Connect) {
     this.files = new GuestFiles(() => this.#open());
+    this.ports = new GuestPorts((wait) => this.#open(wait));
   }
 
   /** Resolves when the agent answers. @returns what it is: `agent 1` @throws VmmError ERR_AGENT, ERR_GUEST_EXIT, the signal's reason */
@@ -89,6 +96,28 @@ export class Agent {
     }
     const left = timeout === undefined ? {} : { timeout: Math.max(1, timeout - (performance.now() - began)) };
     return execute(name, process, { ...options, ...left });
+  }
+
+  /** The guest ran on after a pause. A clock that counts with what wraps meanwhile is late after a long one; then it is set. */
+  async wasPaused(ms: number): Promise<void> {
+    if (ms >= LONG_PAUSE_MS) await this.setClock();
+  }
+
+  /** Sets the guest's wall clock by this host's if it is wrong, and if its agent has ever answered. */
+  async setClock(): Promise<void> {
+    if (!this.#ready) return;
+    try {
+      const session = await this.#open({ timeout: CLOCK_MS });
+      try {
+        const now = BigInt(Date.now()) * 1_000_000n;
+        await session.request('set the clock', REQUEST.CLOCK, u64(now), u32(CLOCK_MAY_BE_WRONG_MS));
+      } finally {
+        session.close();
+      }
+    } catch (error) {
+      // One that does not do it, or is older than this, leaves the guest's time to the guest.
+      if (!(error instanceof VmmError)) throw error;
+    }
   }
 
   /**

@@ -31,20 +31,36 @@ export class FrameDecoder {
 
   /** @returns the frames that are complete now @throws VmmError ERR_AGENT */
   push(chunk: Buffer): Frame[] {
+    this.add(chunk);
+    const frames: Frame[] = [];
+    for (let frame = this.next(); frame; frame = this.next()) frames.push(frame);
+    return frames;
+  }
+
+  /** For `next` to look at. */
+  add(chunk: Buffer): void {
     this.#chunks.push(chunk);
     this.#length += chunk.length;
-    const frames: Frame[] = [];
+  }
+
+  /** @returns undefined: more has to come @throws VmmError ERR_AGENT */
+  next(): Frame | undefined {
+    if (this.#length < HEADER) return undefined;
+    const size = this.#peekSize();
     // Joined only when there is a frame in them: one that comes byte by byte must not be copied for each.
-    while (this.#length >= HEADER) {
-      const size = this.#peekSize();
-      if (this.#length < 4 + size) break;
-      const all = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks);
-      frames.push({ type: all.readUInt8(4), payload: all.subarray(HEADER, 4 + size) });
-      const rest = all.subarray(4 + size);
-      this.#chunks = rest.length > 0 ? [rest] : [];
-      this.#length = rest.length;
-    }
-    return frames;
+    if (this.#length < 4 + size) return undefined;
+    const all = this.rest();
+    const rest = all.subarray(4 + size);
+    if (rest.length > 0) this.add(rest);
+    return { type: all.readUInt8(4), payload: all.subarray(HEADER, 4 + size) };
+  }
+
+  /** Takes what is not decoded yet. */
+  rest(): Buffer {
+    const all = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks);
+    this.#chunks = [];
+    this.#length = 0;
+    return all;
   }
 
   #peekSize(): number {
@@ -64,6 +80,11 @@ export function u16(value: number): Buffer {
 export function u32(value: number): Buffer {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32LE(value);
+  return bytes;
+}
+export function u64(value: bigint): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64LE(value);
   return bytes;
 }
 

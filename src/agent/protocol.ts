@@ -26,6 +26,9 @@ export const REQUEST = {
   WRITE: 14,
   DATA_END: 15,
   POWEROFF: 16,
+  PROBE: 17,
+  CONNECT: 18,
+  CLOCK: 19,
 } as const;
 
 /** What the agent says. */

@@ -15,6 +15,7 @@ export interface SessionHandler {
   lost(error: VmmError): void;
 }
 
+const ENDS = ['error', 'end', 'close'] as const;
 const errnoNames = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
 
 export class AgentSession {
@@ -25,13 +26,13 @@ export class AgentSession {
   #welcomed = false;
   #lost: VmmError | undefined;
   #over = false;
+  readonly #onData = (chunk: Buffer): void => this.#arrived(chunk);
+  readonly #onEnd = (error?: Error): void => this.#lose(error);
 
   constructor(connection: Duplex) {
     this.#connection = connection;
-    connection.on('data', (chunk: Buffer) => this.#arrived(chunk));
-    connection.on('error', (error) => this.#lose(error));
-    connection.on('end', () => this.#lose());
-    connection.on('close', () => this.#lose());
+    connection.on('data', this.#onData);
+    for (const event of ENDS) connection.on(event, this.#onEnd);
     this.send(REQUEST.HELLO, u16(VERSION), u16(VERSION));
   }
 
@@ -88,10 +89,41 @@ export class AgentSession {
     return frame;
   }
 
+  /**
+   * Sends a request after whose answer the connection carries no frames any more. Nobody hears of this session then.
+   * @throws as `request`
+   */
+  takeOver(what: string, type: number, ...parts: readonly Uint8Array[]): Promise<Duplex> {
+    return new Promise((resolve, reject) => {
+      const frame = (answer: Frame): void => {
+        // At once: what comes behind it, be it the end, is no longer ours.
+        if (answer.type === ANSWER.DONE) resolve(this.#release());
+        else
+          reject(answer.type === ANSWER.ERROR ? callError(what, answer) : garbage(`message ${answer.type}`));
+      };
+      this.handle({ frame, lost: reject });
+      this.send(type, ...parts);
+    });
+  }
+
+  #release(): Duplex {
+    const connection = this.#connection;
+    this.#over = true;
+    connection.pause();
+    connection.off('data', this.#onData);
+    for (const event of ENDS) connection.off(event, this.#onEnd);
+    const rest = this.#decoder.rest();
+    if (rest.length > 0) connection.unshift(rest);
+    return connection;
+  }
+
   #arrived(chunk: Buffer): void {
     try {
-      for (const frame of this.#decoder.push(chunk)) {
-        if (this.#over) return;
+      this.#decoder.add(chunk);
+      // One at a time: what follows a frame may be none, once its handler has released the connection.
+      while (!this.#over) {
+        const frame = this.#decoder.next();
+        if (!frame) return;
         if (this.#welcomed) this.#deliver(frame);
         else this.#welcome(frame);
       }

@@ -82,6 +82,7 @@ export class GuestVsock {
   /** For the machine: the VM has ended. */
   finish(why: string): void {
     this.#ports.finish(why);
+    this.agent.ports.finish();
   }
 
   async #connect(port: number, { timeout = CONNECT_MS, signal }: VsockConnectOptions): Promise<VsockStream> {

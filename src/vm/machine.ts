@@ -75,6 +75,7 @@ export class Machine implements Disposable {
   readonly #doorbell: Doorbell;
   #cpuidSet = false;
   #pausedByOwner = false;
+  #pausedAt = 0;
   #halting = false;
 
   /** @throws HostError when this host's KVM or memory does not do */
@@ -160,15 +161,18 @@ export class Machine implements Disposable {
 
   async pause(): Promise<void> {
     this.#pausedByOwner = true;
+    this.#pausedAt = performance.now();
     await Promise.all(this.vcpus.map(({ loop }) => loop.pause()));
   }
 
-  resume(): void {
+  /** @returns how long it was paused, ms */
+  resume(): number {
     this.#pausedByOwner = false;
     for (const { kvm, thread, loop } of this.vcpus) {
       if (thread.parked) kvm.tellPaused();
       loop.resume();
     }
+    return performance.now() - this.#pausedAt;
   }
 
   /**

@@ -7,7 +7,9 @@ import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import type { ExecOptions, ExecResult, SpawnOptions } from '../agent/exec.js';
 import type { GuestFiles } from '../agent/guest-files.js';
+import type { GuestForward, GuestForwardOptions } from '../agent/guest-ports.js';
 import type { GuestProcess } from '../agent/guest-process.js';
+import { orAborted } from '../base/abort.js';
 import { StateError, VmmError } from '../base/errors.js';
 import { parseConfig, type ResolvedConfig, type VmConfig } from '../config/schema.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
@@ -15,7 +17,6 @@ import type { VcpuEnd } from '../vcpu/loop.js';
 import { buildGuest, type Guest, type GuestRequests } from './build.js';
 import type { WaitOptions } from './console-log.js';
 import { type ContentPlanner, loadPlanner } from './content.js';
-import { crashReport, describeEnd, REGISTERS_LOST } from './crash.js';
 import { type ExitInfo, type ExitReason, REASON_CODES } from './exit-info.js';
 import type { GuestConsole } from './guest-console.js';
 import { agentOf, type GuestDevices, openDevices } from './guest-devices.js';
@@ -28,6 +29,7 @@ import { withOptionHint } from './kernel-options.js';
 import type { CpuModel, Vcpu } from './machine.js';
 import { askToShutDown, SHUTDOWN_TIMEOUT_MS } from './shutdown.js';
 import { collectStats, type VmStats } from './stats.js';
+import { meaningOfEnd, meaningOfHalt } from './vcpu-end.js';
 
 /** Notices a guest can cause are told this often at most. */
 const MAX_NOTICES = 100;
@@ -99,7 +101,7 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     };
     this.#guest = buildGuest(config, plan, devices, requests, cpu);
     this.#guest.machine.onEnd = (vcpu, end) => this.#vcpuEnded(vcpu, end);
-    this.#watch = new HaltWatch(this.#guest.watched, () => this.#halted());
+    this.#watch = new HaltWatch(this.#guest.watched, () => this.#end(...meaningOfHalt(this.#guest)));
   }
 
   /**
@@ -212,12 +214,16 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
     await this.#guest.machine.pause();
   }
 
-  /** Lets the vCPUs go on; nothing happens if they do. @throws StateError before the start and after the end */
+  /**
+   * Lets the vCPUs go on; nothing happens if they do. After a pause of a second or more the agent then sets the guest's wall clock right.
+   * @throws StateError before the start and after the end
+   */
   async resume(): Promise<void> {
     if (this.#state === 'running') return;
     this.#require('paused');
-    this.#guest.machine.resume();
+    const paused = this.#guest.machine.resume();
     this.#enter('running');
+    void this.devices.vsock?.agent.wasPaused(paused);
   }
 
   /**
@@ -247,29 +253,23 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
 
   /** Resolves when the VM has ended. @throws the signal's reason on abort, which does not end the VM */
   async wait({ signal }: { readonly signal?: AbortSignal } = {}): Promise<ExitInfo> {
-    if (!signal) return this.exited;
-    signal.throwIfAborted();
-    let onAbort!: () => void;
-    const aborted = new Promise<never>((_, reject) => {
-      onAbort = () => reject(signal.reason);
-      signal.addEventListener('abort', onAbort, { once: true });
-    });
-    try {
-      return await Promise.race([this.exited, aborted]);
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-    }
+    return orAborted(this.exited, signal);
   }
 
   /**
-   * Waits for the guest's agent to answer, or for text on the serial console. Like expect(1): each call looks at what earlier calls have not consumed, and calls
+   * Waits for the guest's agent to answer, for a program in the guest to listen at a TCP port, or for text on the serial console. Like expect(1): each call looks at what earlier calls have not consumed, and calls
    * that wait at once are served in turn. Only the last 256 Ki characters are kept.
    * @param pattern a string as it stands, or a regular expression whose flags g and y mean nothing here
    * @returns everything up to and including the match
    * @throws VmmError ERR_TIMEOUT, or ERR_GUEST_EXIT when the guest ends first
    */
-  waitFor(pattern: string | RegExp | { readonly agent: true }, options?: WaitOptions): Promise<string> {
+  async waitFor(
+    pattern: string | RegExp | { readonly agent: true } | { readonly port: number },
+    options?: WaitOptions,
+  ): Promise<string> {
     if (typeof pattern === 'object' && 'agent' in pattern) return agentOf(this.devices).ready(options);
+    if (typeof pattern === 'object' && 'port' in pattern)
+      return agentOf(this.devices).ports.listening(pattern.port, options);
     return this.#guest.log.waitFor(pattern, options);
   }
 
@@ -288,6 +288,15 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   /** Files of the guest. @throws ConfigError without `agent` or `vsock` */
   get fs(): GuestFiles {
     return agentOf(this.devices).files;
+  }
+
+  /**
+   * Listens on this host, at a TCP port or a Unix socket, and leads every connection to a TCP port of the guest, by its loopback: it needs
+   * no network card, and the program in the guest may listen at 127.0.0.1 alone.
+   * @throws ConfigError; HostError when the host's port or path cannot be had
+   */
+  async forward(options: GuestForwardOptions): Promise<GuestForward> {
+    return agentOf(this.devices).ports.forward(options);
   }
 
   /** Counters and times so far; to be had after the end as well. */
@@ -312,42 +321,8 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
   }
 
   #vcpuEnded(vcpu: Vcpu, end: VcpuEnd): void {
-    const { log, machine, flat } = this.#guest;
-    // What the guest wrote last decides what its end means.
-    machine.page.deliver();
-    if (end.kind === 'hlt' && flat) {
-      this.#end('exit', 'the guest halted', { code: 0 });
-      return;
-    }
-    if (end.kind === 'shutdown' && guestSaid(log, 'restarting')) {
-      this.#end('reboot', 'the guest reset the machine');
-      return;
-    }
-    const summary = describeEnd(end);
-    const crash = crashReport(summary, vcpu.kvm, machine.ram.memory, log.tail(20));
-    if (end.kind === 'device-error') {
-      const error = new VmmError('ERR_VMM_HOST', summary, { cause: end.error });
-      this.#end('error', summary, { crash, error });
-    } else if (end.kind === 'shutdown') {
-      this.#end(
-        'triple-fault',
-        summary,
-        crash.registers.length > 0 ? { crash } : { crash, hint: REGISTERS_LOST },
-      );
-    } else {
-      this.#end('kvm-error', summary, { crash, hint: this.#guest.crashHint(end) });
-    }
-  }
-
-  #halted(): void {
-    const { log, machine } = this.#guest;
-    if (guestSaid(log, 'halted')) {
-      this.#end('poweroff', 'the guest powered off');
-      return;
-    }
-    const summary = 'every vCPU is halted with interrupts off: nothing can wake the guest';
-    const crash = crashReport(summary, machine.vcpus[0]!.kvm, machine.ram.memory, log.tail(20));
-    this.#end('halted', summary, { crash });
+    this.#guest.machine.page.deliver();
+    this.#end(...meaningOfEnd(this.#guest, vcpu, end));
   }
 
   #end(reason: ExitReason, message: string, more: Partial<ExitInfo> = {}): void {

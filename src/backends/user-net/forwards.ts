@@ -4,7 +4,7 @@
  * Runs on: main.
  */
 import { createServer, type Server, type Socket } from 'node:net';
-import { HostError } from '../../base/errors.js';
+import { listenError } from '../../base/listen-error.js';
 import type { Address } from './address.js';
 import type { TcpEndpoint } from './tcp/endpoint.js';
 import { TcpRelay } from './tcp-relay.js';
@@ -58,7 +58,7 @@ export class Forwards {
   async add({ guestPort, port = 0, host = '127.0.0.1' }: ForwardOptions): Promise<Forward> {
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
     await new Promise<void>((resolve, reject) => {
-      server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, host, port)));
+      server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, { host, port })));
       server.listen({ port, host }, resolve);
     });
     const { address, port: real } = server.address() as { address: string; port: number };
@@ -125,18 +125,4 @@ class OpenForward implements Forward {
     for (const relay of this.relays) relay.abort();
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
   }
-}
-
-function explain(error: NodeJS.ErrnoException, host: string, port: number): HostError {
-  const hints: Readonly<Record<string, string>> = {
-    EADDRINUSE: 'another program listens there: choose another port, or 0 for any',
-    EADDRNOTAVAIL: 'this host does not have that address: see `ip address`',
-    EACCES: 'ports below 1024 need rights: choose a higher one',
-  };
-  const where = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-  const hint = hints[error.code ?? ''];
-  return new HostError(`cannot listen on ${where}: ${error.code}`, 'listen', error.errno, error.code, {
-    cause: error,
-    ...(hint && { hint }),
-  });
 }
