@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -245,6 +246,7 @@ int main(int argc, char **argv) {
   sigaddset(&mask, SIGCHLD);
   sigprocmask(SIG_BLOCK, &mask, 0);
   signal(SIGPIPE, SIG_IGN);
+  prctl(PR_SET_CHILD_SUBREAPER, 1); // beside an init, too, we bury what our programs leave behind
   int signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
   int listener;
   // The driver may still be on its way.

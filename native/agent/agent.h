@@ -56,6 +56,9 @@ void process_input(struct session *s);
 void process_finished(struct session *s); // tells of its end, and of the end of its output
 void process_kill(struct session *s);
 
+// tree.c
+void kill_everything(pid_t root);
+
 // files.c
 void file_request(struct session *s, int type, struct reader *r);
 void file_data(struct session *s, struct reader *r);

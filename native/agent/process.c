@@ -211,9 +211,12 @@ void process_message(struct session *s, int type, struct reader *r) {
     p->input_ended = 1;
     process_input(s);
   } else if (type == SIGNAL) {
-    int number = take_number(r, 1);
+    int number = take_number(r, 1), all = r->at < r->end && take_number(r, 1);
     // Of a group whose leader is gone others may be left: those who hold the output.
-    if (!r->bad && number > 0 && number < 65) kill(-p->pid, number);
+    if (!r->bad && number > 0 && number < 65) {
+      if (all && number == SIGKILL) kill_everything(p->pid);
+      else kill(-p->pid, number);
+    }
   } else if (type == RESIZE) {
     struct winsize size = {.ws_row = take_number(r, 2)};
     size.ws_col = take_number(r, 2);
@@ -294,6 +297,6 @@ void process_finished(struct session *s) {
 // The host has gone: so does everything it started.
 void process_kill(struct session *s) {
   if (!s->process) return;
-  kill(-s->process->pid, SIGKILL);
+  kill_everything(s->process->pid);
   free_process(s);
 }

@@ -8,7 +8,7 @@
 //   SPAWN  flags u8, rows u16, cols u16, user, cwd, argc u32, arguments, envc u32, variables
 //          → STARTED pid u32, or ERROR; then STDOUT and STDERR, EXIT signal u8, code u8, and DONE when there is no more
 //          output: others may still have it. Meanwhile
-//          STDIN data, STDIN_END, SIGNAL number u8 (to the process group), RESIZE rows u16, cols u16, CREDIT stream u8, bytes u32
+//          STDIN data, STDIN_END, SIGNAL number u8, all u8 (to the process group; SIGKILL, to all that it started), RESIZE rows u16, cols u16, CREDIT stream u8, bytes u32
 //   STAT   follow u8, path → STATUS mode, uid, gid, nlink u32, size, ino, mtime, atime, ctime (ns) u64
 //   LIST   path → NAMES (type u8, name)… as often as it takes, DONE
 //   MKDIR  mode u32, path → DONE; REMOVE path → DONE; RENAME from, to → DONE

@@ -36,7 +36,7 @@ export interface AgentWait {
 }
 
 function killOnAbort(process: GuestProcess, signal: AbortSignal): void {
-  const kill = (): void => process.kill('SIGKILL');
+  const kill = (): void => process.killAll();
   if (signal.aborted) kill();
   signal.addEventListener('abort', kill, { once: true });
   const forget = (): void => signal.removeEventListener('abort', kill);

@@ -20,7 +20,7 @@ export interface SpawnOptions {
   readonly user?: string;
   /** With a terminal, of this size or of 24 lines of 80. */
   readonly pty?: boolean | TerminalSize;
-  /** Its abort kills the program's process group. */
+  /** Its abort kills the program with all that it started. */
   readonly signal?: AbortSignal;
 }
 
@@ -28,7 +28,7 @@ export interface SpawnOptions {
 export interface ExecOptions extends Omit<SpawnOptions, 'pty'> {
   /** What it reads; nothing unless given. */
   readonly stdin?: string | Uint8Array | Readable;
-  /** How long it may take, ms, with the wait for the agent; then its process group is killed and `exec` fails with ERR_TIMEOUT. */
+  /** How long it may take, ms, with the wait for the agent; then it is killed with all that it started, and `exec` fails with ERR_TIMEOUT. */
   readonly timeout?: number;
   /** Whether an end by a signal or with another code than 0 is an error (ERR_EXEC). */
   readonly check?: boolean;

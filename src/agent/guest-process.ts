@@ -109,14 +109,19 @@ export class GuestProcess implements AsyncDisposable {
     if (!this.#ended) this.#session.send(REQUEST.SIGNAL, u8(number));
   }
 
+  /** Kills the program and all that it started, also what left its process group or session, but for what its parent had left behind before. */
+  killAll(): void {
+    if (!this.#ended) this.#session.send(REQUEST.SIGNAL, u8(constants.signals.SIGKILL), u8(1));
+  }
+
   /** Tells the program that its terminal has another size now. */
   resize({ rows, columns }: TerminalSize): void {
     if (!this.#ended) this.#session.send(REQUEST.RESIZE, u16(rows), u16(columns));
   }
 
-  /** Kills it, all of its group, and waits until it is gone; whatever it wrote and nobody read is thrown away. */
+  /** Kills it with all that it started, and waits until it is gone; whatever it wrote and nobody read is thrown away. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.kill('SIGKILL');
+    this.killAll();
     this.stdout.resume();
     this.stderr.resume();
     const timer = setTimeout(() => {
