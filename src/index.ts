@@ -3,8 +3,10 @@
 // Programs and files in the guest
 export { ExecError, type ExecOptions, type ExecResult, type SpawnOptions } from './agent/exec.js';
 export type { GuestFiles, GuestStat } from './agent/guest-files.js';
+export type { DownloadOptions, FolderOptions } from './agent/guest-folders.js';
 export type { GuestForward, GuestForwardOptions } from './agent/guest-ports.js';
 export type { GuestProcess, ProcessEnd, TerminalSize } from './agent/guest-process.js';
+export type { FolderCopy } from './agent/tar-folder.js';
 // Disks to combine: a file under an overlay, a disk that fails on purpose
 export { type DiskFault, type DiskOperation, FaultyDisk } from './backends/faulty-disk.js';
 export { FileDisk, type FileDiskOptions } from './backends/file-disk.js';

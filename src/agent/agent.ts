@@ -49,7 +49,10 @@ export class Agent {
   #ready = false;
 
   constructor(private readonly connect: Connect) {
-    this.files = new GuestFiles(() => this.#open());
+    this.files = new GuestFiles(
+      () => this.#open(),
+      (argv, options) => this.spawn(argv, options),
+    );
     this.ports = new GuestPorts((wait) => this.#open(wait));
   }
 

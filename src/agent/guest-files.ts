@@ -5,8 +5,10 @@
 import { Readable } from 'node:stream';
 import { GuestCallError, type VmmError } from '../base/errors.js';
 import { type Frame, garbage, text, u8, u32 } from './frames.js';
+import type { DownloadOptions, FolderOptions, StartProgram } from './guest-folders.js';
 import { ANSWER, DATA, MAX_PAYLOAD, REQUEST } from './protocol.js';
 import { type AgentSession, callError } from './session.js';
+import type { FolderCopy } from './tar-folder.js';
 
 /** Bytes of struct stat as the agent sends it. */
 const STATUS_SIZE = 56;
@@ -49,7 +51,10 @@ export interface GuestStat {
 /** Files of the guest. Fails with a GuestCallError whose `errnoName` is as Node's: `ENOENT`. */
 export class GuestFiles {
   /** `vm.fs`. */
-  constructor(private readonly open: () => Promise<AgentSession>) {}
+  constructor(
+    private readonly open: () => Promise<AgentSession>,
+    private readonly start: StartProgram,
+  ) {}
 
   /** All of a file; as text with an encoding. */
   readFile(path: string): Promise<Buffer>;
@@ -174,6 +179,27 @@ export class GuestFiles {
   /** Gives a file or folder another name. */
   async rename(from: string, to: string): Promise<void> {
     expectDone(await this.#ask(`rename ${from} to ${to}`, REQUEST.RENAME, text(from), text(to)));
+  }
+
+  /**
+   * Copies what is in a folder of this host into one of the guest, which is made unless it is there. Modes and times go along, and links as
+   * they are; everything becomes root's. The guest needs a `tar`.
+   * @throws GuestCallError; VmmError ERR_EXEC with what tar says; ConfigError for what is no folder; the errors of node:fs
+   */
+  async upload(from: string, to: string, options: FolderOptions = {}): Promise<FolderCopy> {
+    await this.mkdir(to, { recursive: true });
+    const { uploadFolder } = await import('./guest-folders.js');
+    return uploadFolder(this.start, from, to, options);
+  }
+
+  /**
+   * Copies what is in a folder of the guest into one of this host, which is made unless it is there. Nothing is written outside it, whatever
+   * the guest says; links are made as they are and never followed, set-id bits and owners are left out.
+   * @throws as `upload`; VmmError ERR_AGENT for an archive that cannot be believed, or larger than `maxBytes`
+   */
+  async download(from: string, to: string, options: DownloadOptions = {}): Promise<FolderCopy> {
+    const { downloadFolder } = await import('./guest-folders.js');
+    return downloadFolder(this.start, from, to, options);
   }
 
   async *#read(path: string): AsyncGenerator<Buffer> {
