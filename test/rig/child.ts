@@ -47,11 +47,16 @@ export class Child {
 /** Where the reason is, on the console of a machine that failed; a register dump follows. */
 const REASON = /rig: |Kernel panic|BUG: |Oops|Out of memory|general protection/;
 
-/** The lines of a machine's console that say why it failed; its last ones if none does. */
+/**
+ * The lines of a machine's console that say why it failed, and its last ones: of a fault upon a fault upon a fault the kernel
+ * prints the first one last.
+ */
 export function consoleExcerpt(path: string, count: number): string[] {
   const lines = lastLines(path, Number.POSITIVE_INFINITY);
   const reason = lines.findIndex((line) => REASON.test(line));
-  return reason < 0 ? lines.slice(-count) : lines.slice(reason, reason + count);
+  if (reason < 0 || lines.length - reason <= count) return lines.slice(-count);
+  const first = Math.ceil(count / 3);
+  return [...lines.slice(reason, reason + first), '…', ...lines.slice(first - count)];
 }
 
 /** The last lines of a file, none if it is not there. */
