@@ -9,14 +9,12 @@ export interface HostCells {
   readonly problem?: string | undefined;
 }
 
-/** Long reasons would make the table unreadable. */
-const MAX_REASON = 90;
-
 const word = (cell: Cell | undefined, problem = 'was not tried'): string => {
   const why = cell ? cell.problem : problem;
   if (why === undefined) return 'yes';
-  const text = why.replaceAll('|', '\\|').replaceAll('\n', ' ');
-  return `no: ${text.length > MAX_REASON ? `${text.slice(0, MAX_REASON - 1)}…` : text}`;
+  // The reason; what follows a colon are its details.
+  const [reason = ''] = why.replaceAll('\n', ' ').split(': ');
+  return `no: ${reason.replaceAll('|', '\\|')}`;
 };
 
 /** @param guests in the order of the rows */
