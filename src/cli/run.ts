@@ -42,6 +42,7 @@ async function runVm(line: CommandLine, reporter: Reporter, interrupts: Interrup
   // The virtio console repeats what the serial port said before it was there.
   const terminal = vm.console ?? vm.serial;
   vm.on('notice', ({ message }) => reporter.notice(message));
+  if (vm.nets.size > 0) (await import('./denials.js')).reportDenials(vm, reporter);
   let left = false;
   let broken: NodeJS.ErrnoException | undefined;
   // Before the streams: the guest starts while Node loads them. What it writes meanwhile waits.

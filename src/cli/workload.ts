@@ -23,6 +23,7 @@ export async function runWorkload(
   const options = { ...config, devices, agent: true, signal: interrupts.signal } as VmConfig;
   await using vm = await VirtualMachine.create(options);
   vm.on('notice', ({ message }) => reporter.notice(message));
+  if (vm.nets.size > 0) (await import('./denials.js')).reportDenials(vm, reporter);
   await vm.start();
   const terminal = isatty(0) && isatty(1);
   try {
