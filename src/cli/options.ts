@@ -30,7 +30,7 @@ export const USER_NET_OPTIONS: readonly CommandOption[] = [
   {
     flag: 'forward',
     short: 'p',
-    value: '[HOST:]PORT:GUESTPORT',
+    value: '[HOST:]PORT:GUESTPORT[/udp]',
     text: "Let a port of this host (127.0.0.1 unless HOST says otherwise) lead to the guest's; with --net user, which it implies",
   },
   {

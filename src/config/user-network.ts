@@ -6,24 +6,30 @@ import type { NetPolicy } from '../backends/user-net/net-policy.js';
 const port = z
   .number()
   .check(z.int(), z.minimum(1, 'must be at least 1'), z.maximum(65535, 'must be at most 65535'));
-/** `127.0.0.1:8080:80`, `[::1]:8080:80`, `8080:80` */
-const FORWARD = /^(?:(\[[^\]]+\]|[^:[\]]+):)?(\d{1,5}):(\d{1,5})$/;
-/** A forward: `127.0.0.1:8080:80` or its parts. */
+/** `127.0.0.1:8080:80`, `[::1]:8080:80`, `8080:80`, `8053:53/udp` */
+const FORWARD = /^(?:(\[[^\]]+\]|[^:[\]]+):)?(\d{1,5}):(\d{1,5})(?:\/(tcp|udp))?$/;
+/** A forward: `127.0.0.1:8080:80`, `8053:53/udp`, or its parts. */
 export type ForwardInput =
   | string
-  | { host?: string | undefined; port?: number | undefined; guestPort: number };
+  | {
+      host?: string | undefined;
+      port?: number | undefined;
+      guestPort: number;
+      proto?: 'tcp' | 'udp' | undefined;
+    };
 const forward = z.pipe(
   z.transform((value: ForwardInput, context): Exclude<ForwardInput, string> => {
     if (typeof value !== 'string') return value;
-    const [, host, from, to] = FORWARD.exec(value) ?? [];
+    const [, host, from, to, proto] = FORWARD.exec(value) ?? [];
     if (to !== undefined) {
       return {
         ...(host && { host: host.replace(/^\[|\]$/g, '') }),
         port: Number(from),
         guestPort: Number(to),
+        ...(proto && { proto: proto as 'tcp' | 'udp' }),
       };
     }
-    const message = `"${value}" is no forward; write HOST:PORT:GUESTPORT or PORT:GUESTPORT`;
+    const message = `"${value}" is no forward; write HOST:PORT:GUESTPORT or PORT:GUESTPORT, with /udp behind it for UDP`;
     context.issues.push({ code: 'custom', message, input: value });
     return z.NEVER;
   }),
@@ -31,6 +37,7 @@ const forward = z.pipe(
     host: z._default(z.string().check(z.minLength(1)), '127.0.0.1'),
     port: z._default(z.number().check(z.int(), z.minimum(0), z.maximum(65535, 'must be at most 65535')), 0),
     guestPort: port,
+    proto: z._default(z.enum(['tcp', 'udp']), 'tcp'),
   }),
 );
 const rules = z.array(

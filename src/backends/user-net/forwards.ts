@@ -1,6 +1,6 @@
 /**
  * Ports of the host that lead to the guest: a listening socket each, and a connection to the guest for every one that comes in,
- * from the gateway's address. They can be added and removed at any time.
+ * from the gateway's address; udp-forwards.ts has those for UDP. They can be added and removed at any time.
  * Runs on: main.
  */
 import { createServer, type Server, type Socket } from 'node:net';
@@ -8,6 +8,7 @@ import { listenError } from '../../base/listen-error.js';
 import type { Address } from './address.js';
 import type { TcpEndpoint } from './tcp/endpoint.js';
 import { TcpRelay } from './tcp-relay.js';
+import type { UdpForwards } from './udp-forwards.js';
 
 /** Where a forward listens, and where it leads. */
 export interface ForwardOptions {
@@ -17,10 +18,14 @@ export interface ForwardOptions {
   readonly port?: number | undefined;
   /** Address of the host: 127.0.0.1 unless given. */
   readonly host?: string | undefined;
+  /** What is carried: TCP unless given. */
+  readonly proto?: 'tcp' | 'udp' | undefined;
 }
 
 /** A forward that listens. */
 export interface Forward {
+  /** What it carries. */
+  readonly proto: 'tcp' | 'udp';
   /** The host's address where it listens. */
   readonly host: string;
   /** The port it has there. */
@@ -33,6 +38,7 @@ export interface Forward {
 
 export interface ForwardPlace {
   readonly endpoint: TcpEndpoint;
+  readonly udp: UdpForwards;
   readonly gateway: Address;
   /** The guest's address now. */
   guest(): Address;
@@ -43,7 +49,7 @@ const EPHEMERAL = { FIRST: 49_152, COUNT: 16_384 } as const;
 
 export class Forwards {
   readonly #place: ForwardPlace;
-  readonly #open = new Set<OpenForward>();
+  readonly #open = new Set<Forward>();
   #nextPort = 0;
 
   constructor(place: ForwardPlace) {
@@ -55,7 +61,26 @@ export class Forwards {
   }
 
   /** @throws HostError when the host's port cannot be had */
-  async add({ guestPort, port = 0, host = '127.0.0.1' }: ForwardOptions): Promise<Forward> {
+  async add({ proto = 'tcp', guestPort, port = 0, host = '127.0.0.1' }: ForwardOptions): Promise<Forward> {
+    return proto === 'udp' ? this.#addUdp(host, port, guestPort) : this.#addTcp(host, port, guestPort);
+  }
+
+  async #addUdp(host: string, port: number, guestPort: number): Promise<Forward> {
+    const open = await this.#place.udp.open(host, port, guestPort).catch((error: NodeJS.ErrnoException) => {
+      throw listenError(error, { host, port });
+    });
+    const forward: Forward = {
+      ...{ proto: 'udp', host: open.host, port: open.port, guestPort },
+      close: () => {
+        this.#open.delete(forward);
+        return open.close();
+      },
+    };
+    this.#open.add(forward);
+    return forward;
+  }
+
+  async #addTcp(host: string, port: number, guestPort: number): Promise<Forward> {
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
     await new Promise<void>((resolve, reject) => {
       server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, { host, port })));
@@ -105,6 +130,7 @@ export class Forwards {
 }
 
 class OpenForward implements Forward {
+  readonly proto = 'tcp';
   readonly relays = new Set<TcpRelay>();
   readonly #server: Server;
   readonly #closed: () => void;

@@ -31,6 +31,7 @@ import type { Connection } from './tcp/connection.js';
 import { TcpEndpoint } from './tcp/endpoint.js';
 import { TcpOutgoing } from './tcp-outgoing.js';
 import { type Datagram, parseUdp, sendUdp } from './udp.js';
+import { UdpForwards } from './udp-forwards.js';
 import { UdpRelay } from './udp-relay.js';
 
 /** Locally administered; the letters are "TV". */
@@ -53,6 +54,7 @@ export interface GatewayOptions {
 export class Gateway {
   readonly link = new Link(MAC);
   readonly tcp: TcpEndpoint;
+  readonly udpForwards: UdpForwards;
   readonly #network: NetworkPlan;
   readonly #policy: Policy;
   readonly #neighbours: Neighbours;
@@ -92,6 +94,11 @@ export class Gateway {
     this.#outgoing = new TcpOutgoing(this.#policy, reader);
     const output = this.#output;
     this.#udp = new UdpRelay({ clock, gate: this.#policy, output, icmp: this.#icmp });
+    this.udpForwards = new UdpForwards({
+      ...{ clock, output, gateway },
+      guest: () => this.guest,
+      isTaken: (key) => this.#udp.has(key),
+    });
     this.tcp = new TcpEndpoint({
       clock,
       output,
@@ -134,7 +141,7 @@ export class Gateway {
 
   stats() {
     const { framesIn, bytesIn, framesOut, bytesOut, dropped } = this.link.stats;
-    const open = { tcpConnections: this.tcp.count, udpFlows: this.#udp.count };
+    const open = { tcpConnections: this.tcp.count, udpFlows: this.#udp.count + this.udpForwards.count };
     return { framesIn, bytesIn, framesOut, bytesOut, dropped: dropped + this.tcp.damaged, ...open };
   }
 
@@ -144,6 +151,7 @@ export class Gateway {
     this.#outgoing.close();
     this.tcp.close();
     this.#udp.close();
+    this.udpForwards.close();
     this.#dns.close();
     void this.#reader?.close();
     this.#neighbours.close();
@@ -206,7 +214,9 @@ export class Gateway {
       if (destinationPort === DNS_PORT)
         this.#answerDns(datagram).catch(() => this.#icmp.unreachable(packet, 'port'));
       else this.#icmp.unreachable(packet, 'port');
-    } else if (!isMulticast(destination) && !this.#isBroadcast(destination)) this.#udp.take(datagram);
+    } else if (!isMulticast(destination) && !this.#isBroadcast(destination)) {
+      if (!this.udpForwards.take(datagram)) this.#udp.take(datagram);
+    }
     return true;
   }
 

@@ -56,6 +56,11 @@ export class UdpRelay {
     return this.#flows.size;
   }
 
+  /** Whether there is a flow between these ends. */
+  has(key: string): boolean {
+    return this.#flows.has(key);
+  }
+
   take(datagram: Datagram): void {
     const { source, sourcePort, destination, destinationPort, packet } = datagram;
     const key = flowKey(source, sourcePort, destination, destinationPort);

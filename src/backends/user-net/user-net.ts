@@ -98,6 +98,7 @@ export class UserNet extends EventEmitter<UserNetEvents> implements NetBackend {
     });
     this.#forwards = new Forwards({
       endpoint: this.#gateway.tcp,
+      udp: this.#gateway.udpForwards,
       gateway: network.gateway,
       guest: () => this.#gateway.guest,
     });

@@ -25,17 +25,25 @@ const user = (options: object): VmConfig['net'] => [{ user: options }] as VmConf
 describe('a user network of a configuration', () => {
   it('may be just that, and takes forwards as text or in parts', () => {
     expect(parse({ user: true }).net).toEqual([{ user: { ipv6: true, forwards: [] } }]);
-    const forwards = ['8080:80', '0.0.0.0:1:2', '[::1]:3:4', { guestPort: 5 }];
+    const forwards = ['8080:80', '0.0.0.0:1:2', '[::1]:3:4', { guestPort: 5 }, '8053:53/udp', '6:7/tcp'];
     expect(parse({ user: { forwards } }).net[0]!.user!.forwards).toEqual([
-      { host: '127.0.0.1', port: 8080, guestPort: 80 },
-      { host: '0.0.0.0', port: 1, guestPort: 2 },
-      { host: '::1', port: 3, guestPort: 4 },
-      { host: '127.0.0.1', port: 0, guestPort: 5 },
+      { host: '127.0.0.1', port: 8080, guestPort: 80, proto: 'tcp' },
+      { host: '0.0.0.0', port: 1, guestPort: 2, proto: 'tcp' },
+      { host: '::1', port: 3, guestPort: 4, proto: 'tcp' },
+      { host: '127.0.0.1', port: 0, guestPort: 5, proto: 'tcp' },
+      { host: '127.0.0.1', port: 8053, guestPort: 53, proto: 'udp' },
+      { host: '127.0.0.1', port: 6, guestPort: 7, proto: 'tcp' },
     ]);
   });
 
   it.each([
     ['net.0.user.forwards.0', { forwards: ['80'] }, 'is no forward'],
+    ['net.0.user.forwards.0', { forwards: ['1:1/sctp'] }, '/udp behind it'],
+    [
+      'net.0.user.forwards.0.proto',
+      { forwards: [{ guestPort: 1, proto: 'sctp' }] },
+      'must be one of tcp, udp',
+    ],
     ['net.0.user.forwards.1.port', { forwards: ['1:1', '70000:80'] }, 'at most 65535'],
     ['net.0.user.forwards.0.guestPort', { forwards: [{ guestPort: 0 }] }, 'at least 1'],
     ['net.0.user.allow.1', { allow: ['*', 7] }, 'expected a rule'],
