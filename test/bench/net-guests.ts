@@ -81,7 +81,11 @@ export async function measureNetwork(plan: NetPlan, monitor: NetMonitor): Promis
     for (const job of NET_JOBS) start(plan.iperf3, ['-s', '-p', String(portOf(job))]);
     const helpers: number[] = [];
     const socket = join(plan.folder, `passt-${process.pid}-${Date.now()}`);
-    if (monitor === 'user-passt') helpers.push(await startPasst(start, socket));
+    if (monitor === 'user-passt') {
+      // It carries pings to the address that was meant; connections go to loopback as with the others.
+      ip('addr', 'add', `${HOST_ADDRESS}/32`, 'dev', 'lo');
+      helpers.push(await startPasst(start, socket));
+    }
     const [file, ...args] = await commandOf(plan, monitor, socket);
     return await listen(start(file!, args, 'pipe'), helpers, plan.limitMs);
   } catch (error) {
@@ -93,6 +97,7 @@ export async function measureNetwork(plan: NetPlan, monitor: NetMonitor): Promis
     for (const child of running) child.kill('SIGKILL');
     await Promise.all(running.map((child) => child.exitCode ?? child.signalCode ?? once(child, 'close')));
     if (tap) ip('link', 'delete', 'tap0');
+    if (monitor === 'user-passt') ip('addr', 'flush', 'to', HOST_ADDRESS, 'dev', 'lo');
   }
 }
 

@@ -18,8 +18,10 @@ const [planPath = '', output = '', rounds = '', ...names] = process.argv.slice(2
 const plan = JSON.parse(readFileSync(planPath, 'utf8')) as NetPlan;
 const monitors = names as NetMonitor[];
 const before: NetResults = existsSync(output) ? (JSON.parse(readFileSync(output, 'utf8')) as NetResults) : {};
-const results: Partial<Record<NetMonitor, NetBoot[]>> = {};
-for (const monitor of monitors) results[monitor] = [...(before[monitor] ?? [])];
+const results: Partial<Record<NetMonitor, NetBoot[]>> = Object.fromEntries(
+  Object.entries(before).map(([monitor, boots]) => [monitor, [...boots]]),
+);
+for (const monitor of monitors) results[monitor] ??= [];
 
 prepareNamespace();
 const boots = Number(rounds) * monitors.length;
