@@ -45,6 +45,20 @@ export {
 // Configuration
 export { optionHelp, parseConfig, schema, type VmConfig } from './config/schema.js';
 export type { ForwardInput, UserNetInput } from './config/user-network.js';
+// VMs of other processes, by name
+export {
+  connectMachine,
+  listMachines,
+  type MachineInfo,
+  NamedMachine,
+} from './control/named-machine.js';
+export {
+  type ControlledMachine,
+  type ControlOptions,
+  ControlServer,
+  type MachineEnd,
+  serveControl,
+} from './control/server.js';
 // What an embedder may implement
 export type { BlockBackend } from './devices/blk/backend.js';
 export type { NetBackend, Receive, VnetHeader } from './devices/net/backend.js';

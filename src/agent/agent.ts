@@ -48,12 +48,21 @@ export class Agent {
   readonly ports: GuestPorts;
   #ready = false;
 
-  constructor(private readonly connect: Connect) {
+  /** @param patience how long the guest may take to boot and start it, ms, unless a call says otherwise */
+  constructor(
+    private readonly connect: Connect,
+    private readonly patience = READY_MS,
+  ) {
     this.files = new GuestFiles(
       () => this.#open(),
       (argv, options) => this.spawn(argv, options),
     );
     this.ports = new GuestPorts((wait) => this.#open(wait));
+  }
+
+  /** Somebody else has met it: it can be asked to power off. */
+  met(): void {
+    this.#ready = true;
   }
 
   /** Resolves when the agent answers. @returns what it is: `agent 1` @throws VmmError ERR_AGENT, ERR_GUEST_EXIT, the signal's reason */
@@ -141,7 +150,7 @@ export class Agent {
   }
 
   /** The first connection waits for the guest to boot; later ones only for the agent's answer. */
-  async #open({ timeout = READY_MS, signal }: AgentWait = {}): Promise<AgentSession> {
+  async #open({ timeout = this.patience, signal }: AgentWait = {}): Promise<AgentSession> {
     const end = performance.now() + timeout;
     for (let retry = FIRST_RETRY_MS; ; retry = Math.min(2 * retry, LAST_RETRY_MS)) {
       try {

@@ -33,6 +33,7 @@ export class AgentSession {
     this.#connection = connection;
     connection.on('data', this.#onData);
     for (const event of ENDS) connection.on(event, this.#onEnd);
+    connection.resume(); // whoever made it may have paused it
     this.send(REQUEST.HELLO, u16(VERSION), u16(VERSION));
   }
 

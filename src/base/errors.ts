@@ -22,6 +22,8 @@ export type VmmErrorCode =
   | 'ERR_VSOCK_RESET' // the guest broke off a connection
   | 'ERR_AGENT' // no agent in the guest, or one that does not speak our language
   | 'ERR_GUEST_CALL' // the guest's kernel refused what the agent did for us
+  | 'ERR_NO_VM' // no VM of that name runs
+  | 'ERR_CONTROL' // the monitor of a named VM does not answer, or speaks another language
   | 'ERR_EXEC' // a program in the guest failed, or wrote too much
   | 'ERR_VMM_GUEST_FAULT'; // for devices: the guest broke a rule
 

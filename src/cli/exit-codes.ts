@@ -10,7 +10,7 @@ export const EXIT = {
   USAGE: 64, // EX_USAGE
   DATA: 65, // EX_DATAERR: the kernel image is damaged or foreign
   NO_INPUT: 66, // EX_NOINPUT: a file cannot be read
-  UNAVAILABLE: 69, // EX_UNAVAILABLE: no KVM that does
+  UNAVAILABLE: 69, // EX_UNAVAILABLE: no KVM that does, or no VM of that name
   SOFTWARE: 70, // EX_SOFTWARE: the monitor itself failed
   IO: 74, // EX_IOERR: standard output cannot be written
   NOT_EXECUTABLE: 126, // as a shell: the guest has the command, and cannot run it
@@ -25,6 +25,7 @@ const BY_CODE: Partial<Record<VmmErrorCode, number>> = {
   ERR_KVM_UNAVAILABLE: EXIT.UNAVAILABLE,
   ERR_KVM_PERMISSION: EXIT.UNAVAILABLE,
   ERR_KVM_CAPABILITY: EXIT.UNAVAILABLE,
+  ERR_NO_VM: EXIT.UNAVAILABLE,
 };
 
 /** The exit code for an error that ended the command. */

@@ -1,7 +1,7 @@
 /** The help text, made from the options themselves. */
-import { COMMAND_OPTIONS, type CommandOption, MACHINE_OPTIONS, USER_NET_OPTIONS } from './options.js';
-
-const COLUMN = 26;
+import { optionLines } from './option-lines.js';
+import { COMMAND_OPTIONS, MACHINE_OPTIONS, USER_NET_OPTIONS } from './options.js';
+import { SUBCOMMANDS } from './subcommands.js';
 
 export function helpText(width = 80): string {
   return [
@@ -10,43 +10,24 @@ export function helpText(width = 80): string {
     '       node vmm.js --flat PATH [OPTION…]',
     '       node vmm.js doctor [--json]',
     '       node vmm.js inspect cpu [--cpu …] [--cpus N] [--json]',
+    ...SUBCOMMANDS.map(({ name, usage }) => `       node vmm.js ${name} ${usage}`),
     '',
     'Boots an x86-64 Linux kernel in a microVM on KVM, with its serial console on standard input and output.',
     'In a terminal, Ctrl-] leaves and ends the VM. End of piped input becomes Ctrl-D.',
     'With a COMMAND the guest runs that instead, on our input and output, and we end with its exit code.',
     '`doctor` says what this host can run, `inspect cpu` what CPU a guest gets.',
+    ...SUBCOMMANDS.map(({ name, summary }) => `\`${name}\` ${summary}; see ${name} --help.`),
     '',
     'The machine:',
-    ...[...MACHINE_OPTIONS, ...USER_NET_OPTIONS].flatMap((option) => lines(option, width)),
+    ...[...MACHINE_OPTIONS, ...USER_NET_OPTIONS].flatMap((option) => optionLines(option, width)),
     '',
     'The command:',
-    ...COMMAND_OPTIONS.flatMap((option) => lines(option, width)),
+    ...COMMAND_OPTIONS.flatMap((option) => optionLines(option, width)),
     '',
     'exit codes: 0 the guest powered off or rebooted (a flat guest: its own code); 64 usage; 65 not a kernel;',
-    '66 file not readable; 69 no usable KVM; 70 the monitor failed; 71 guest panic; 72 guest crashed or hung;',
+    '66 file not readable; 69 no usable KVM, or no such VM; 70 the monitor failed; 71 guest panic; 72 guest crashed or hung;',
     '74 output not writable; 124 timeout; 126 COMMAND cannot be run; 127 no such COMMAND; 130 interrupted;',
     '128+N ended by signal N',
     '',
   ].join('\n');
-}
-
-function lines({ flag, short, value, text }: CommandOption, width: number): string[] {
-  const name = `  ${short ? `-${short}, ` : '    '}--${flag}${value ? ` ${value}` : ''}`;
-  const wrapped = wrap(text, Math.max(30, width - COLUMN));
-  const indent = ' '.repeat(COLUMN);
-  return name.length < COLUMN - 1
-    ? [`${name.padEnd(COLUMN)}${wrapped[0]}`, ...wrapped.slice(1).map((line) => indent + line)]
-    : [name, ...wrapped.map((line) => indent + line)];
-}
-
-function wrap(text: string, width: number): string[] {
-  const result: string[] = [];
-  let line = '';
-  for (const word of text.split(' ')) {
-    if (line && line.length + 1 + word.length > width) {
-      result.push(line);
-      line = word;
-    } else line = line ? `${line} ${word}` : word;
-  }
-  return [...result, line];
 }

@@ -13,19 +13,23 @@ export async function main(args: readonly string[]): Promise<void> {
   process.stderr.write('', () => process.exit(code));
 }
 
+/** What does something else than run a VM. */
+const SUBCOMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<number>>> = {
+  doctor: async (args) => (await import('./doctor.js')).doctorCommand(args),
+  inspect: async (args) => (await import('./inspect.js')).inspectCommand(args),
+  ls: async (args) => (await import('./ls.js')).lsCommand(args),
+  exec: async (args) => (await import('./exec.js')).execCommand(args),
+  cp: async (args) => (await import('./cp.js')).cpCommand(args),
+  stop: async (args) => (await import('./stop.js')).stopCommand(args),
+};
+
 async function dispatch(args: readonly string[]): Promise<number> {
+  const [first = '', ...rest] = args;
+  if (Object.hasOwn(SUBCOMMANDS, first)) return SUBCOMMANDS[first]!(rest);
   const own = ownArguments(args);
   if (own.includes('--version') || own.includes('-V')) {
     process.stdout.write(`typevisor ${version()}\n`);
     return 0;
-  }
-  if (args[0] === 'doctor') {
-    const { doctorCommand } = await import('./doctor.js');
-    return doctorCommand(args.slice(1));
-  }
-  if (args[0] === 'inspect') {
-    const { inspectCommand } = await import('./inspect.js');
-    return inspectCommand(args.slice(1));
   }
   const { runCommand } = await import('./run.js');
   return runCommand(args);

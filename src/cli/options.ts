@@ -50,6 +50,10 @@ export const COMMAND_OPTIONS: readonly CommandOption[] = [
     value: 'FILE',
     text: 'Read options from a JSON file, named as in the library; paths are relative to the file, and flags win over it',
   },
+  {
+    flag: 'no-agent',
+    text: 'With --name: let the guest start its own first process; exec and cp need an agent that it brings',
+  },
   { flag: 'json', text: "The monitor's own messages as JSON, one object a line, on standard error" },
   {
     flag: 'verbose',

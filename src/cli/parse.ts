@@ -13,6 +13,10 @@ export interface CommandLine {
   readonly help: boolean;
   readonly json: boolean;
   readonly verbose: boolean;
+  /** Other processes are to find the VM by its name. */
+  readonly named: boolean;
+  /** They are to run programs in it as well, so it gets an agent that nobody asked for. */
+  readonly agentForName: boolean;
   /** Not yet checked. */
   readonly config: Readonly<Record<string, unknown>>;
   /** The configuration file, if one was named, for messages. */
@@ -180,12 +184,24 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     throw new UsageError('--kernel and --flat: one of them');
   }
   if (command?.length === 0) throw new UsageError('-- needs a command behind it');
+  const config = withUserNet({ ...(file !== undefined && readConfigFile(file)), ...settings }, userNet);
+  // A configuration file's name is for messages, as in the library.
+  const named = settings['name'] !== undefined;
+  if (switches.has('no-agent')) {
+    if (config['agent'] === true || command)
+      throw new UsageError(`${command ? '-- COMMAND' : '--agent'} and --no-agent: one of them`);
+    config['agent'] = false;
+  }
+  // Whoever names a VM wants to run programs in it. A flat guest has none.
+  const agentForName = named && !command && config['agent'] === undefined && config['flat'] === undefined;
   return {
     command,
+    named,
     help: switches.has('help'),
     json: switches.has('json'),
     verbose: switches.has('verbose'),
-    config: withUserNet({ ...(file !== undefined && readConfigFile(file)), ...settings }, userNet),
+    agentForName,
+    config: agentForName ? { ...config, agent: true } : config,
     file,
   };
 }

@@ -11,6 +11,9 @@ import { Interrupts } from './signals.js';
 import { connectInput, connectOutput } from './stdio.js';
 import { UsageError } from './usage-error.js';
 
+const AGENT_FOR_NAME =
+  "the guest's first process is the agent, for exec and cp, instead of its own (--no-agent leaves it that)";
+
 /** @returns the exit code */
 export async function runCommand(args: readonly string[]): Promise<number> {
   let reporter: Reporter = ownArguments(args).includes('--json') ? jsonReporter() : textReporter({});
@@ -37,12 +40,17 @@ export async function runCommand(args: readonly string[]): Promise<number> {
 }
 
 async function runVm(line: CommandLine, reporter: Reporter, interrupts: Interrupts): Promise<number> {
-  const config = { ...line.config, devices: await loadDevices(line), signal: interrupts.signal };
-  await using vm = await VirtualMachine.create(config as VmConfig);
+  const devices = await loadDevices(line);
+  const config = { ...line.config, devices, signal: interrupts.signal } as VmConfig;
+  await using vm = await VirtualMachine.create(config);
   // The virtio console repeats what the serial port said before it was there.
   const terminal = vm.console ?? vm.serial;
+  await using _name = line.named
+    ? await (await import('./named.js')).publishName(vm, line, config.agent === true)
+    : undefined;
   vm.on('notice', ({ message }) => reporter.notice(message));
   if (vm.nets.size > 0) (await import('./denials.js')).reportDenials(vm, reporter);
+  if (line.agentForName) reporter.notice(AGENT_FOR_NAME);
   let left = false;
   let broken: NodeJS.ErrnoException | undefined;
   // Before the streams: the guest starts while Node loads them. What it writes meanwhile waits.

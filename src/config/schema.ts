@@ -311,11 +311,11 @@ export const schema = z.strictObject({
     'End the VM after this long, with exit code 124',
     'timeout',
   ),
-  /** For messages; need not be unique. Default `vm`. */
+  /** For messages; need not be unique, unless other processes are to find it by that: `serveControl`. Default `vm`. */
   name: described(
     z._default(z.string().check(z.minLength(1)), 'vm'),
     'NAME',
-    'Name for messages (default vm)',
+    'Name for messages (default vm), and for ls, exec, cp and stop, with the agent as first process of the guest: see --no-agent',
   ),
   /** Its abort makes `create` and `start` throw its reason, and ends a VM that runs (reason `killed`). */
   signal: z.optional(z.custom<AbortSignal>((value) => value instanceof AbortSignal)),

@@ -3,6 +3,7 @@
  * Runs on: main.
  */
 import { Agent } from '../agent/agent.js';
+import { PORT } from '../agent/protocol.js';
 import type { VsockListener } from '../backends/vsock/listener.js';
 import { VsockPorts } from '../backends/vsock/ports.js';
 import { type VsockConnection, VsockStream } from '../backends/vsock/stream.js';
@@ -103,6 +104,7 @@ export class GuestVsock {
     signal?.removeEventListener('abort', onAbort);
     signal?.throwIfAborted();
     if (why === undefined) {
+      if (port === PORT) this.agent.met();
       stream.off('error', ignore);
       return stream;
     }

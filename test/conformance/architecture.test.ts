@@ -7,7 +7,7 @@ import { MAY_IMPORT } from './import-rules.js';
 const SRC = join(import.meta.dirname, '../../src');
 
 /** Who may import from outside the language and zod. */
-const NODE_ALLOWED = new Set(['host', 'backends', 'agent', 'snapshot', 'vm', 'cli']);
+const NODE_ALLOWED = new Set(['host', 'backends', 'agent', 'control', 'snapshot', 'vm', 'cli']);
 
 interface Import {
   readonly file: string;

@@ -3,7 +3,7 @@
 /** Folder → the folders it may import, besides itself and `base`. Read it top down: it is a DAG. */
 export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   cli: ['.'],
-  '.': ['vm', 'agent', 'config', 'backends', 'devices', 'virtio'],
+  '.': ['vm', 'control', 'agent', 'config', 'backends', 'devices', 'virtio'],
   vm: [
     'agent',
     'config',
@@ -28,6 +28,7 @@ export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   snapshot: ['memory', 'host'],
   memory: ['host'],
   kvm: ['host'],
+  control: ['agent', 'host'],
   agent: [],
   bus: [],
   host: [],

@@ -8,6 +8,8 @@ import { EXIT } from '../../src/cli/exit-codes.js';
 import { helpText } from '../../src/cli/help.js';
 import { OPTIONS } from '../../src/cli/options.js';
 import { parseCommandLine } from '../../src/cli/parse.js';
+import { parseSubcommand } from '../../src/cli/subcommand.js';
+import { SUBCOMMANDS } from '../../src/cli/subcommands.js';
 import { parseConfig, type VmConfig } from '../../src/config/schema.js';
 import { REASON_CODES } from '../../src/vm/exit-info.js';
 import { anchors, codeBlocks, links, quoted, tableRows } from '../support/markdown.js';
@@ -53,6 +55,11 @@ describe('the examples of the command', () => {
       expect(parseConfig({ ...config, kernel: 'K' } as VmConfig).cpu).toBeDefined();
       return;
     }
+    const subcommand = SUBCOMMANDS.find(({ name }) => name === args[0]);
+    if (subcommand) {
+      expect(parseSubcommand(subcommand, args.slice(1)).operands.length).toBeLessThan(10);
+      return;
+    }
     const line = parseCommandLine(args.map((arg) => (arg === 'machine.json' ? join(folder, arg) : arg)));
     const config = parseConfig(line.config as VmConfig);
     expect(config.kernel).toBeTypeOf('string');
@@ -71,7 +78,8 @@ describe('the examples of the command', () => {
 
   it('every flag named anywhere is one of a command', () => {
     const named = [...readme.matchAll(/(?<![\w-])--([a-z][a-z-]+)/g)].map(([, flag]) => flag!);
-    const known = [...OPTIONS.map(({ flag }) => flag), ...Object.keys(ROOTFS_OPTIONS)];
+    const options = [...OPTIONS, ...SUBCOMMANDS.flatMap((command) => command.options)];
+    const known = [...options.map(({ flag }) => flag), ...Object.keys(ROOTFS_OPTIONS)];
     expect(new Set(named).size).toBeGreaterThan(10);
     expect(named.filter((flag) => !known.includes(flag))).toEqual([]);
   });

@@ -18,10 +18,11 @@ describe('flags', () => {
       cmdline: 'quiet ro',
       cpus: 2,
     });
-    expect(configOf('--boot=pvh', '--host-check=ignore', '--name', 'a')).toEqual({
+    expect(configOf('--boot=pvh', '--host-check=ignore', '--name', 'a', '--no-agent')).toEqual({
       boot: 'pvh',
       hostCheck: 'ignore',
       name: 'a',
+      agent: false,
     });
   });
 
