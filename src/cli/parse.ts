@@ -2,10 +2,10 @@
  * The command line and the configuration file become one configuration object, as an embedder would write it. What the
  * values must be is the schema's business; here is only how they are spelled as flags.
  */
-import { parseArgs } from 'node:util';
 import { nearest } from '../base/nearest.js';
 import { readConfigFile } from './config-file.js';
 import { type CommandOption, OPTIONS } from './options.js';
+import { tokensOf } from './tokens.js';
 import { UsageError } from './usage-error.js';
 import { isUserNetOption, withUserNet } from './user-net-options.js';
 
@@ -138,18 +138,7 @@ const SETTERS: Readonly<Record<string, (into: Settings, text: string) => void>> 
 
 /** @throws UsageError for unknown options, missing values, and a configuration file that is none */
 export function parseCommandLine(args: readonly string[]): CommandLine {
-  const { tokens } = parseArgs({
-    args: [...args],
-    strict: false,
-    allowPositionals: true,
-    tokens: true,
-    options: Object.fromEntries(
-      OPTIONS.map(({ flag, short, value }) => [
-        flag,
-        { type: value ? ('string' as const) : ('boolean' as const), ...(short && { short }) },
-      ]),
-    ),
-  });
+  const tokens = tokensOf(args, OPTIONS);
   const switches = new Set<string>();
   const settings: Settings = {};
   const userNet: Settings = {};

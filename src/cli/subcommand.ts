@@ -1,9 +1,9 @@
 /** What `ls`, `exec`, `cp` and `stop` have in common: a list of options that help and parsing both read, and one line for an error. */
-import { parseArgs } from 'node:util';
 import { ConfigError, VmmError } from '../base/errors.js';
 import { nearest } from '../base/nearest.js';
 import { codeOfError, EXIT } from './exit-codes.js';
 import { optionLines } from './option-lines.js';
+import { tokensOf } from './tokens.js';
 import { UsageError } from './usage-error.js';
 
 export interface SubcommandOption {
@@ -41,18 +41,7 @@ const HELP: SubcommandOption = { flag: 'help', short: 'h', text: 'Show this text
 /** @throws UsageError */
 export function parseSubcommand(command: Subcommand, args: readonly string[]): Parsed {
   const known = [...command.options, HELP];
-  const { tokens } = parseArgs({
-    args: [...args],
-    strict: false,
-    allowPositionals: true,
-    tokens: true,
-    options: Object.fromEntries(
-      known.map(({ flag, short, value }) => [
-        flag,
-        { type: value ? ('string' as const) : ('boolean' as const), ...(short && { short }) },
-      ]),
-    ),
-  });
+  const tokens = tokensOf(args, known);
   const given = new Map<string, string[]>();
   const operands: string[] = [];
   const see = { hint: `try ${command.name} --help` };

@@ -84,7 +84,7 @@ export async function runBenchmarks(args: readonly string[]): Promise<number> {
         `${JSON.stringify({ host, rounds: context.rounds, rows: results }, null, 2)}\n`,
       );
     }
-    say(`\n${details(rows)}\n\n${host}; medians of ${context.rounds}\n\n${table(rows)}`);
+    say(`\n${details(rows)}\n\n${host}; medians of the samples above\n\n${table(rows)}`);
     const missed = rows.filter((row) => isMet(row) === false);
     if (missed.length > 0) say(`\nnot reached: ${missed.map(({ name }) => name).join(', ')}`);
     return 0;
