@@ -17,6 +17,7 @@ import { withKernelPackage } from '../../guest-kernels/kernel-package.js';
 import { type KernelModule, loadModules, moduleEntries } from '../../guest-kernels/modules.js';
 import { RecipeError } from '../../guest-kernels/recipe-error.js';
 import { DECOMPRESSORS } from '../../guest-kernels/vmlinux.js';
+import { steadyQemu } from './qemu-patch.js';
 
 /** Kernel series the machine may run. 6.1 is the one that never failed. */
 export const RIG_KERNELS = ['6.1', '6.12'] as const;
@@ -24,6 +25,8 @@ export type RigKernel = (typeof RIG_KERNELS)[number];
 
 /** A machine ready to start. Paths are absolute, in the cache. */
 export interface Machine {
+  /** The program to run. */
+  readonly qemu: string;
   readonly kernel: string;
   readonly initrd: string;
   /** What is mounted at /lib/modules inside. */
@@ -36,7 +39,7 @@ export interface MachineOptions extends CacheOptions {
 }
 
 /** The programs a session runs, and the Debian packages they come from. */
-export const QEMU = '/usr/bin/qemu-system-x86_64';
+const QEMU = '/usr/bin/qemu-system-x86_64';
 export const VIRTIOFSD = '/usr/lib/qemu/virtiofsd';
 const RUNTIME_PACKAGES = ['qemu-system-x86', 'qemu-system-common'];
 const BUILD_PACKAGES = ['gcc', 'libc6-dev'];
@@ -84,6 +87,7 @@ export async function prepareMachine(options: MachineOptions = {}): Promise<Mach
   }
   const { folder, manifest } = await cached(machineRecipe(options.kernel), options);
   return {
+    qemu: await steadyQemu(QEMU, options),
     kernel: join(folder, 'vmlinux'),
     initrd: join(folder, 'initrd'),
     modules: join(folder, 'lib/modules'),
