@@ -20,6 +20,8 @@ const REPORTERS = ['--reporter=default', `--reporter=${join(ROOT, 'test/file-res
 const MAX_MACHINES = 4;
 /** The rig's limit for the whole of its tests, s. */
 const RIG_LIMIT = 1800;
+/** A machine that hangs tests nothing; a file of tests prints when it ends, s. */
+const RIG_SILENCE = 600;
 /** The rig's memory, MiB: for a guest that reaches above 4 GiB. It is taken from the host as it is used. */
 const RIG_MEMORY = 6144;
 
@@ -73,7 +75,16 @@ export function rigSuite(name: string, project: string, env: Record<string, stri
     const once = (files: readonly string[], results: string): number => {
       const variables = Object.entries({ ...env, TYPEVISOR_CACHE: cacheRoot(), [RESULTS_FILE]: results });
       const options = [
-        ...['--timeout', String(RIG_LIMIT), '--memory', String(RIG_MEMORY), '--rw', shared],
+        ...[
+          '--timeout',
+          String(RIG_LIMIT),
+          '--silence',
+          String(RIG_SILENCE),
+          '--memory',
+          String(RIG_MEMORY),
+          '--rw',
+          shared,
+        ],
         ...variables.flatMap(([key, value]) => ['--env', `${key}=${value}`]),
       ];
       const inRig = (paths: readonly string[]): number => {

@@ -17,6 +17,7 @@ host's root file system; what it changes there stays in the machine's memory and
   --stdin         forward standard input (default: none)
   --tty           give COMMAND a terminal of its own, connected to this one, which is raw meanwhile
   --timeout SEC   kill COMMAND after SEC seconds (default: 300, with --tty none; 0 is none)
+  --silence SEC   give up when COMMAND has printed nothing for SEC seconds: the machine hangs (default: 0, never)
   --kernel NAME   the machine's own kernel: ${RIG_KERNELS.join(' or ')} (default: ${RIG_KERNELS[0]})
   --memory MIB    the machine's memory (default: 2048)
   --cpus N        the machine's CPUs (default: 2)
@@ -37,6 +38,8 @@ export interface CommandLine {
   readonly tty: boolean;
   /** seconds */
   readonly timeout: number;
+  /** seconds */
+  readonly silence: number;
   readonly kernel: RigKernel;
   readonly memoryMib: number;
   readonly cpus: number;
@@ -55,6 +58,7 @@ const OPTIONS = {
   env: { type: 'string', multiple: true, default: [] },
   cwd: { type: 'string', default: '.' },
   timeout: { type: 'string' },
+  silence: { type: 'string', default: '0' },
   kernel: { type: 'string', default: RIG_KERNELS[0] },
   memory: { type: 'string', default: '2048' },
   cpus: { type: 'string', default: '2' },
@@ -82,6 +86,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     cwd: resolve(values.cwd),
     env: Object.fromEntries(values.env.map(variable)),
     timeout: wholeNumber('timeout', values.timeout ?? (values.tty ? '0' : '300'), 0, 86_400),
+    silence: wholeNumber('silence', values.silence, 0, 86_400),
     memoryMib: wholeNumber('memory', values.memory, 512, 65_536),
     cpus: wholeNumber('cpus', values.cpus, 1, 16),
   };

@@ -21,12 +21,14 @@ export class Output {
   readonly #complete: Promise<void>;
   #done: () => void = () => {};
 
-  constructor(socket: Socket, to: Writable) {
+  /** @param onBytes called whenever some have come */
+  constructor(socket: Socket, to: Writable, onBytes: () => void) {
     this.#complete = new Promise((resolve) => {
       this.#done = resolve;
     });
     socket.on('data', (chunk: Buffer) => {
       this.#received += chunk.length;
+      onBytes();
       if (!to.write(chunk)) {
         socket.pause();
         to.once('drain', () => socket.resume());

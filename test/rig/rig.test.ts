@@ -84,6 +84,14 @@ describe.skipIf(!rigAvailable())('the rig', () => {
     expect(readFileSync(join(folder, 'file'), 'utf8')).toBe('before');
   });
 
+  test('counts a machine in which nothing is printed any more as failed', async () => {
+    const { status, stdout, stderr } = await runInRig(['sh', '-c', 'sleep 2; echo once; sleep 1000'], {
+      silence: 4,
+    });
+    expect({ status, stdout }).toEqual({ status: 125, stdout: 'once\n' });
+    expect(stderr).toContain('the command printed nothing for 4 s');
+  });
+
   test('kills a command at its limit, says so, and counts the one repeat', async () => {
     const { status, stderr, repeats } = await runInRig(['sleep', '1000'], { timeout: 1 });
     expect({ status, repeats }).toEqual({ status: 124, repeats: 1 });

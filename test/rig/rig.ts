@@ -22,6 +22,8 @@ export interface RigOptions extends Pick<CacheOptions, 'root' | 'progress' | 'si
   readonly memoryMib?: number;
   /** Limit for the command, seconds from when the machine is ready; 300 unless said otherwise, 0 is none. */
   readonly timeout?: number;
+  /** How long the command may print nothing before the machine counts as failed, seconds; for ever, unless given. */
+  readonly silence?: number;
   /** Limit for the machine's start, seconds; 30 unless said otherwise. */
   readonly bootTimeout?: number;
   /** Folders that are read-write inside; changes to all others stay inside and are lost. */
@@ -85,6 +87,7 @@ export async function rig(
       cpus: options.cpus ?? 2,
       memoryMib: options.memoryMib ?? 2048,
       timeoutMs: (options.timeout ?? 300) * 1000,
+      silenceMs: (options.silence ?? 0) * 1000,
       bootTimeoutMs: (options.bootTimeout ?? 30) * 1000,
       stdin: streams.stdin,
       stdout: streams.stdout,

@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Child, consoleExcerpt } from './child.js';
-import { type Machine, QEMU, VIRTIOFSD } from './machine.js';
+import { type Machine, VIRTIOFSD } from './machine.js';
 import { PORTS, qemuArguments, virtiofsdArguments } from './qemu.js';
 import { forwardInput, Output, onLines, openPort } from './relay.js';
 import { RunFolder, type TerminalSize } from './run-folder.js';
@@ -22,6 +22,8 @@ export interface SessionOptions {
   readonly memoryMib: number;
   /** Limit for the command, from when the machine is ready; 0 is none. */
   readonly timeoutMs: number;
+  /** How long the command may print nothing; 0 is for ever. */
+  readonly silenceMs: number;
   /** Limit for the machine to become ready. */
   readonly bootTimeoutMs: number;
   readonly stdin: Readable | undefined;
@@ -68,6 +70,8 @@ class Session {
   readonly #settled = deferred<Outcome>();
   readonly #stop = new AbortController();
   #ready = false;
+  /** The command printed something. */
+  #heard: (() => void) | undefined;
 
   constructor(options: SessionOptions, folder: RunFolder) {
     this.#options = options;
@@ -105,7 +109,11 @@ class Session {
     const tags = shares.map(([tag = '']) => tag);
     await this.#appear(tags);
     log('starting the machine');
-    this.#start(QEMU, qemuArguments({ machine, cpus, memoryMib, file, tags, verbose }), file('qemu.log'));
+    this.#start(
+      machine.qemu,
+      qemuArguments({ machine, cpus, memoryMib, file, tags, verbose }),
+      file('qemu.log'),
+    );
     await this.#appear(PORTS);
 
     const port = (name: (typeof PORTS)[number]) => {
@@ -113,8 +121,9 @@ class Session {
       this.#cleanUp.push(() => socket.destroy());
       return socket;
     };
-    const out = new Output(port('out'), stdout);
-    const err = new Output(port('err'), stderr);
+    const heard = (): void => this.#heard?.();
+    const out = new Output(port('out'), stdout, heard);
+    const err = new Output(port('err'), stderr, heard);
     const input = stdin && port('in');
     const control = port('control');
     onLines(control, (line) => {
@@ -124,6 +133,7 @@ class Session {
         this.#ready = true;
         onReady?.();
         this.#limitCommand();
+        this.#limitSilence();
         control.write(`${this.#folder.path}\n`);
         if (stdin && input) this.#cleanUp.push(forwardInput(stdin, input));
       } else if (word === 'exit') {
@@ -141,7 +151,7 @@ class Session {
     this.#children.push(child);
     void child.ended.then((how) => {
       if (how !== 'status 0') this.#fail(child.describe(how));
-      else if (file === QEMU) this.#fail('the machine ended before the command did');
+      else if (file === this.#options.machine.qemu) this.#fail('the machine ended before the command did');
       // A virtiofsd ends in order when QEMU does, which has the reason.
     });
   }
@@ -159,6 +169,21 @@ class Session {
     this.#limit(timeoutMs, () => {
       this.#settled.resolve({ kind: 'timeout', why: `the command was killed after ${timeoutMs / 1000} s` });
     });
+  }
+
+  #limitSilence(): void {
+    const { silenceMs } = this.#options;
+    if (silenceMs === 0) return;
+    let timer: NodeJS.Timeout | undefined;
+    this.#heard = () => {
+      clearTimeout(timer);
+      timer = setTimeout(
+        () => this.#fail(`the command printed nothing for ${silenceMs / 1000} s`),
+        silenceMs,
+      );
+    };
+    this.#heard();
+    this.#cleanUp.push(() => clearTimeout(timer));
   }
 
   #limit(ms: number, reached: () => void): void {
