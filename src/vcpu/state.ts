@@ -19,11 +19,20 @@ export const MSR = {
   CSTAR: 0xc000_0083,
   SYSCALL_MASK: 0xc000_0084,
   KERNEL_GS_BASE: 0xc000_0102,
+  HWCR: 0xc001_0015,
 } as const;
 
 const FAST_STRING = 1n; // MISC_ENABLE bit 0
 /** MTRRs on, everything write-back: guests complain about firmware that leaves them off. */
 const MTRR_ENABLED_WRITE_BACK = 0x806n;
+
+/**
+ * HWCR bit 24, TscFreqSel: the TSC counts at the P0 frequency. AMD's firmware sets it where CPUID promises an invariant TSC, and
+ * Linux complains of firmware that does not.
+ */
+const TSC_AT_P0 = 1n << 24n;
+const VENDOR_AMD = 0x6874_7541; // "Auth", CPUID 0 EBX
+const INVARIANT_TSC = 1 << 8; // CPUID 0x8000_0007 EDX
 
 /** What every vCPU's MSRs are before its first instruction. */
 export const BOOT_MSRS: readonly Msr[] = [
@@ -74,6 +83,8 @@ export interface MsrChange {
 export function prepareVcpu(vcpu: KvmVcpu, { cpuid, msrs = [], lapic, entry }: VcpuSetup): void {
   vcpu.setCpuid(cpuid);
   vcpu.setMsrs(BOOT_MSRS);
+  // KVM before 6.7 takes no such bit; its guests have a warning more.
+  if (hasAmdsInvariantTsc(cpuid)) vcpu.trySetMsr({ index: MSR.HWCR, data: TSC_AT_P0 });
   for (const msr of msrs) changeMsr(vcpu, msr);
   vcpu.resetFpu();
   if (lapic) {
@@ -87,6 +98,11 @@ export function prepareVcpu(vcpu: KvmVcpu, { cpuid, msrs = [], lapic, entry }: V
   // What the protocol does not name keeps its reset value: APIC base, CR8, pending interrupts.
   vcpu.setSregs({ ...vcpu.getSregs(), ...entry.sregs });
   vcpu.setRegs(entry.regs);
+}
+
+function hasAmdsInvariantTsc(cpuid: readonly CpuidEntry[]): boolean {
+  const leaf = (wanted: number): CpuidEntry | undefined => cpuid.find((entry) => entry.function === wanted);
+  return leaf(0)?.ebx === VENDOR_AMD && ((leaf(0x8000_0007)?.edx ?? 0) & INVARIANT_TSC) !== 0;
 }
 
 /** KVM takes some writes and drops bits of them: what stays is what counts. */
