@@ -62,8 +62,9 @@ it(
     const end = await vmm([...VM, '--name', 'web'], {
       env,
       meanwhile: (monitor) => {
-        work = inside().finally(() => monitor.kill());
-        work.catch(() => {});
+        work = inside();
+        // Once `stop` has returned the monitor ends by itself.
+        work.catch(() => monitor.kill());
       },
     });
     await work;
