@@ -75,16 +75,12 @@ export function rigSuite(name: string, project: string, env: Record<string, stri
     const once = (files: readonly string[], results: string): number => {
       const variables = Object.entries({ ...env, TYPEVISOR_CACHE: cacheRoot(), [RESULTS_FILE]: results });
       const options = [
-        ...[
-          '--timeout',
-          String(RIG_LIMIT),
-          '--silence',
-          String(RIG_SILENCE),
-          '--memory',
-          String(RIG_MEMORY),
-          '--rw',
-          shared,
-        ],
+        ...Object.entries({
+          timeout: RIG_LIMIT,
+          silence: RIG_SILENCE,
+          memory: RIG_MEMORY,
+          rw: shared,
+        }).flatMap(([name, value]) => [`--${name}`, String(value)]),
         ...variables.flatMap(([key, value]) => ['--env', `${key}=${value}`]),
       ];
       const inRig = (paths: readonly string[]): number => {

@@ -35,7 +35,7 @@ async function main(args: readonly string[]): Promise<number> {
     }
     const common = { signal, progress: new Progress(), kernel: line.kernel };
     const machine = await prepareMachine(common);
-    if (line.verbose) say(`the machine runs Linux ${machine.release}: ${machine.kernel}`);
+    if (line.verbose) say(`the machine runs Linux ${machine.release}: ${machine.kernel} on ${machine.qemu}`);
     if (line.command.length === 0) return 0;
     return await rig(line.command, streams(line), {
       ...line,

@@ -1,14 +1,14 @@
 /**
  * QEMU's program without two errors of helper_vmrun (target/i386/tcg/sysemu/svm_helper.c; 7.2 to 10.0 at least) that break guests
- * of guests, and now and then the rig's machine. Both need a busy host; then they come every few minutes.
+ * of guests, and now and then the rig's machine. Both need a busy host. They are not all that is wrong there.
  *
  * 1. When VMRUN injects an interrupt (case SVM_EVTINJ_TYPE_INTR) it stores the vector as the CPU's `exception_index` and delivers it
  *    at once, so the field should stay empty. If the CPU's thread is asked to leave its loop before the next #VMEXIT, it finds the
- *    field set and delivers the vector once more, at any instruction and with interrupts off: the guest's kernel faults on a
- *    user's stack, or the VMRUN that is to repeat it fails and leaves the host's RIP in the VMCB. The other event types leave by
+ *    field set and delivers the vector once more, at any instruction and with interrupts off. Seen with it: triple faults, and a
+ *    VMCB with the host's RIP; that this is how they come is concluded, not traced. The other event types leave by
  *    cpu_loop_exit() and need the field.
  * 2. It sets CPU_INTERRUPT_VIRQ in `interrupt_request` without the lock that all others take, and may undo what another thread has
- *    just set: an interrupt of the machine is lost, a timer's for good.
+ *    just set, so that an interrupt of the machine is lost.
  * Runs on: main.
  */
 import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';

@@ -20,7 +20,10 @@ export interface QemuOptions {
 /** virtio-serial ports in their order from 1; serve.sh knows the same order. Sockets of these names. */
 export const PORTS = ['control', 'out', 'err', 'in'] as const;
 
-/** A CPU with everything TCG has, but five-level paging and fast string copies, with which guests inside crashed (QEMU 10 says fsrm too). */
+/**
+ * A CPU with everything TCG has, but five-level paging and fast string copies: with them guests inside crashed, and with fsrm the
+ * machine itself does not start on QEMU 10.
+ */
 const CPU = 'max,+svm,+npt,-la57,-erms,-fsrm';
 /** CONFIG_HZ of Debian's kernels. */
 const HZ = 250;
