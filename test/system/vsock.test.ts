@@ -25,6 +25,11 @@ const files = [{ type: 'file' as const, path: 'bin/vsock', mode: 0o755, data: re
 /** An emulated kernel moves a few megabytes a second. */
 const MANY =
   guestName === 'stock' ? { connections: 20, bytes: 1024 * KiB } : { connections: 8, bytes: 128 * KiB };
+/** A machine that ends takes with it what its programs have sent and the host has not read: its script waits for the host's word. */
+const UNTIL_TOLD = 'read -r _';
+const tell = (vm: VirtualMachine): void => {
+  vm.serial.write('\n');
+};
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
 /** Everything that comes; other than after `for await`, the stream may still be written to. */
@@ -48,7 +53,8 @@ guestTest(`${MANY.connections} connections of the host at once carry ${MANY.byte
   config: { vsock: { cid: 42 }, cpus: 2 },
   files,
   guest: `
-    vsock echo 5000 ${MANY.connections + 1} || fail echo`,
+    vsock echo 5000 ${MANY.connections + 1} || fail echo
+    ${UNTIL_TOLD}`,
   async host(vm) {
     await vm.waitFor('listening', { timeout: 90_000 });
     // Nobody listens there.
@@ -61,6 +67,7 @@ guestTest(`${MANY.connections} connections of the host at once carry ${MANY.byte
       }),
     );
     await expect.poll(() => vm.stats().devices['vsock']).toMatchObject({ connections: 0, dropped: 0 });
+    tell(vm);
   },
 });
 
@@ -87,7 +94,8 @@ guestTest('a reader that does not read makes its writer wait, on either side', {
     vsock sink 5000 3 > /tmp/sink &
     dd if=/dev/zero bs=64k count=16 2> /dev/null | vsock connect 6000 > /dev/null
     wait
-    grep -q 'sink: 1048576' /tmp/sink || fail "$(cat /tmp/sink)"`,
+    grep -q 'sink: 1048576' /tmp/sink || fail "$(cat /tmp/sink)"
+    ${UNTIL_TOLD}`,
   async host(vm) {
     await using listener = vm.vsock!.listen(6000);
     const { value: fromGuest } = await listener.next();
@@ -108,7 +116,8 @@ guestTest('a reader that does not read makes its writer wait, on either side', {
     expect((await allOf(fromGuest)).length).toBe(1024 * KiB);
     fromGuest.end();
     await writing;
-    toGuest.resume();
+    await allOf(toGuest);
+    tell(vm);
   },
 });
 
@@ -120,7 +129,8 @@ guestTest("other programs reach the guest, and it reaches them, by Firecracker's
     vsock echo 5000 1 &
     until [ "$(echo hello | vsock connect 6000)" = HELLO ]; do sleep 0.1; done
     echo 'it shouts'
-    wait`,
+    wait
+    ${UNTIL_TOLD}`,
   async host(vm) {
     await using _server = await listening(`${path}_6000`);
     await vm.waitFor('listening', { timeout: 90_000 });
@@ -131,6 +141,7 @@ guestTest("other programs reach the guest, and it reaches them, by Firecracker's
     client.end('CONNECT 5000\nround and round');
     expect((await allOf(client)).toString()).toMatch(/^OK \d+\nround and round$/);
     await vm.waitFor('it shouts', { timeout: 60_000 });
+    tell(vm);
   },
 });
 
