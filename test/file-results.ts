@@ -4,6 +4,7 @@
  * Runs on: main.
  */
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
+import type { SerializedError } from 'vitest';
 import type { Reporter, TestModule } from 'vitest/node';
 
 /** Where the lines go; the reporter's only setting. */
@@ -15,6 +16,8 @@ export interface FileResult {
   readonly name: string;
   /** Of each test: `passed`, `failed`, `skipped` or `pending`. A file that cannot be loaded has one `failed`. */
   readonly states: readonly string[];
+  /** What failed and why, a line each. */
+  readonly failures: readonly string[];
 }
 
 /** The name under which errors outside of tests are written down, a `failed` each. */
@@ -30,15 +33,28 @@ export function readResults(file: string): FileResult[] {
 /** vitest takes reporters as default exports. */
 export default class FileResults implements Reporter {
   onTestModuleEnd(module: TestModule): void {
-    const states: string[] = [...module.children.allTests()].map((test) => test.result().state);
-    if (module.errors().length > 0) states.push('failed');
-    write({ name: module.moduleId, states });
+    const states: string[] = [];
+    const failures: string[] = [];
+    for (const test of module.children.allTests()) {
+      const { state, errors } = test.result();
+      states.push(state);
+      if (state === 'failed') failures.push(`${test.fullName}: ${firstLine(errors[0])}`);
+    }
+    const [error] = module.errors();
+    if (error) {
+      states.push('failed');
+      failures.push(firstLine(error));
+    }
+    write({ name: module.moduleId, states, failures });
   }
 
-  onTestRunEnd(_modules: readonly TestModule[], errors: readonly unknown[]): void {
-    if (errors.length > 0) write({ name: OUTSIDE, states: errors.map(() => 'failed') });
+  onTestRunEnd(_modules: readonly TestModule[], errors: readonly SerializedError[]): void {
+    if (errors.length === 0) return;
+    write({ name: OUTSIDE, states: errors.map(() => 'failed'), failures: errors.map(firstLine) });
   }
 }
+
+const firstLine = (error: SerializedError | undefined): string => error?.message.split('\n')[0]?.trim() ?? '';
 
 function write(result: FileResult): void {
   appendFileSync(process.env[RESULTS_FILE]!, `${JSON.stringify(result)}\n`);

@@ -12,7 +12,7 @@ import { RecipeError } from '../guest-kernels/recipe-error.js';
 import { stockGuest } from '../guest-kernels/stock.js';
 import { doctor } from '../src/index.js';
 import { prepareMachine } from './rig/machine.js';
-import { type Counts, command, FAILED, PASSED, rigSuite, say, suite, vitest } from './suites.js';
+import { type Counts, command, failure, NOTHING, PASSED, rigSuite, say, suite, vitest } from './suites.js';
 import { debianImage } from './support/debian-image.js';
 import { toolsDisk } from './support/tools-disk.js';
 
@@ -26,24 +26,23 @@ export interface Checkout {
 /** @returns the exit code */
 export async function runTests(args: readonly string[], checkout: Checkout): Promise<number> {
   if (args.length > 0) return vitest(args);
-  const total = { passed: 0, failed: 0, skipped: 0 };
-  const unsteady: string[] = [];
-  const add = ({ passed, failed, skipped, unsteady: files }: Counts): void => {
-    unsteady.push(...files);
-    total.passed += passed;
-    total.failed += failed;
-    total.skipped += skipped;
-  };
+  const all: Counts[] = [];
   try {
-    for await (const counts of everything()) add(counts);
-    add(sameCheckout(checkout));
+    for await (const counts of everything()) all.push(counts);
+    all.push(sameCheckout(checkout));
   } catch (error) {
-    say(`FAILED: ${error instanceof Error ? error.stack : String(error)}`);
-    add(FAILED);
+    all.push(failure(error instanceof Error ? (error.stack ?? error.message) : String(error)));
   }
-  if (unsteady.length > 0) say(`\npassed only in a second run: ${unsteady.join(', ')}`);
-  say(`\n${total.passed} passed, ${total.failed} failed${total.skipped ? `, ${total.skipped} skipped` : ''}`);
-  return total.failed === 0 ? 0 : 1;
+  const failures = all.flatMap((counts) => counts.failures);
+  const unsteady = all.flatMap((counts) => counts.unsteady);
+  const sum = (of: (counts: Counts) => number): number =>
+    all.reduce((total, counts) => total + of(counts), 0);
+  const skipped = sum((counts) => counts.skipped);
+  if (unsteady.length > 0) say(`\npassed only in a second run:\n  ${unsteady.join('\n  ')}`);
+  if (failures.length > 0) say(`\nfailed:\n  ${failures.join('\n  ')}`);
+  const passed = sum((counts) => counts.passed);
+  say(`\n${passed} passed, ${failures.length} failed${skipped ? `, ${skipped} skipped` : ''}`);
+  return failures.length === 0 ? 0 : 1;
 }
 
 async function* everything(): AsyncGenerator<Counts> {
@@ -104,8 +103,7 @@ async function* after(
     await prepare();
   } catch (error) {
     if (!(error instanceof RecipeError)) throw error;
-    say(`\nFAILED: ${what}: ${error.message}${error.hint ? ` (${error.hint})` : ''}`);
-    yield FAILED;
+    yield failure(`${what}: ${error.message}${error.hint ? ` (${error.hint})` : ''}`);
     return;
   }
   for (const work of suites) yield work();
@@ -122,16 +120,15 @@ async function* unlessThere(what: string, prepare: () => Promise<unknown>): Asyn
 }
 
 function skip(what: string, why: string): Counts {
-  const fatal = process.env['CI'] === 'true';
-  say(`\n${fatal ? 'FAILED' : 'skipped'}: ${what}: ${why}`);
-  return fatal ? FAILED : { passed: 0, failed: 0, skipped: 1, unsteady: [] };
+  if (process.env['CI'] === 'true') return failure(`skipped ${what}: ${why}`);
+  say(`\nskipped: ${what}: ${why}`);
+  return { ...NOTHING, skipped: 1 };
 }
 
 /** Installing, building and testing must not change a file that is under version control, nor leave new ones. */
 function sameCheckout({ before, now }: Checkout): Counts {
-  if (before === undefined) return { passed: 0, failed: 0, skipped: 0, unsteady: [] };
+  if (before === undefined) return NOTHING;
   const after = now();
   if (after === before) return PASSED;
-  say(`\nFAILED: the checkout was changed; before:\n${before}after:\n${after}`);
-  return FAILED;
+  return failure(`the checkout was changed; before:\n${before}after:\n${after}`);
 }

@@ -6,7 +6,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join, relative, sep } from 'node:path';
+import { dirname, isAbsolute, join, relative, sep } from 'node:path';
 import { cacheRoot } from '../guest-kernels/cache.js';
 import { type FileResult, RESULTS_FILE, readResults } from './file-results.js';
 import { STATUS } from './rig/rig.js';
@@ -27,14 +27,21 @@ const RIG_MEMORY = 6144;
 
 export interface Counts {
   readonly passed: number;
-  readonly failed: number;
+  /** What failed and why, a line each. */
+  readonly failures: readonly string[];
   readonly skipped: number;
   /** Files that failed, and passed in a second run by themselves. */
   readonly unsteady: readonly string[];
 }
 
-export const PASSED: Counts = { passed: 1, failed: 0, skipped: 0, unsteady: [] };
-export const FAILED: Counts = { passed: 0, failed: 1, skipped: 0, unsteady: [] };
+export const NOTHING: Counts = { passed: 0, failures: [], skipped: 0, unsteady: [] };
+export const PASSED: Counts = { ...NOTHING, passed: 1 };
+
+/** One failure, said at once and again at the end. */
+export function failure(why: string): Counts {
+  say(`\nFAILED: ${why}`);
+  return { ...NOTHING, failures: [why] };
+}
 
 export const say = (line: string): void => {
   process.stdout.write(`${line}\n`);
@@ -43,7 +50,7 @@ export const say = (line: string): void => {
 /** A program that says by its status alone how it went; counts as one test. */
 export function command(name: string, file: string, args: readonly string[]): Counts {
   say(`\n== ${name}`);
-  return run([join(ROOT, file), ...args]) === 0 ? PASSED : FAILED;
+  return run([join(ROOT, file), ...args]) === 0 ? PASSED : failure(name);
 }
 
 /** vitest with the user's own arguments. @returns its exit status */
@@ -58,7 +65,7 @@ export function suite(name: string, projects: readonly string[], env: Record<str
       ...env,
       [RESULTS_FILE]: results,
     });
-  return inFolder((folder) => outcome([], projects, folder, once));
+  return inFolder((folder) => outcome(name, [], projects, folder, once));
 }
 
 /**
@@ -99,12 +106,13 @@ export function rigSuite(name: string, project: string, env: Record<string, stri
       };
       return untilEnded(files, inRig, () => readResults(results).map((result) => result.name));
     };
-    return outcome(all, [project], shared, once);
+    return outcome(name, all, [project], shared, once);
   });
 }
 
 /** Runs test files, those that failed twice, and counts. */
 function outcome(
+  name: string,
   files: readonly string[],
   projects: readonly string[],
   folder: string,
@@ -114,7 +122,7 @@ function outcome(
     const file = join(folder, name);
     return { status: once(paths, file), results: readResults(file) };
   });
-  return countsOf(results, projects, status, unsteady);
+  return countsOf({ name, projects }, results, status, unsteady);
 }
 
 /**
@@ -151,27 +159,33 @@ function inFolder(work: (folder: string) => Counts): Counts {
 
 /** @param status vitest's; a file that cannot be loaded, or an error outside of tests, fails no test but the run */
 export function countsOf(
+  suite: { readonly name: string; readonly projects: readonly string[] },
   results: readonly FileResult[],
-  projects: readonly string[],
   status: number,
   unsteady: readonly string[] = [],
 ): Counts {
   const ran = (state: string): boolean => state === 'passed' || state === 'failed';
-  const empty = projects.filter((project) => {
+  const empty = suite.projects.filter((project) => {
     const files = results.filter(({ name }) => name.startsWith(join(ROOT, 'test', project) + sep));
     return !files.some(({ states }) => states.some(ran));
   });
-  for (const project of empty) say(`FAILED: no test of ${project} ran`);
   const states = results.flatMap((result) => result.states);
   const count = (...wanted: string[]): number => states.filter((state) => wanted.includes(state)).length;
-  const failed = count('failed') + empty.length;
+  const failures = [
+    ...results.flatMap(({ name, failures: all }) => all.map((why) => `${shown(name)}: ${why}`)),
+    ...empty.map((project) => `no test of ${project} ran`),
+  ];
+  if (status !== 0 && failures.length === 0) failures.push(`the tests ended with status ${status}`);
   return {
     passed: count('passed'),
-    failed: status !== 0 && failed === 0 ? 1 : failed,
+    failures: failures.map((line) => `${suite.name}: ${line}`),
     skipped: count('skipped', 'pending'),
-    unsteady: unsteady.map((path) => relative(ROOT, path)),
+    unsteady: unsteady.map((path) => `${suite.name}: ${shown(path)}`),
   };
 }
+
+/** A test file's path as people write it; other names as they are. */
+const shown = (name: string): string => (isAbsolute(name) ? relative(ROOT, name) : name);
 
 /** @returns the exit status */
 function run(args: readonly string[], env: Record<string, string> = {}): number {

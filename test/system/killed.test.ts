@@ -22,7 +22,9 @@ it(
     const initrd = folder.path('initrd');
     writeFileSync(initrd, scripted(JOURNAL));
     const boot = ['--kernel', guest.kernel, '--initrd', initrd, '--memory', String(GUEST.memory)];
-    const { stdout, signal } = await vmm([...boot, '--disk', path, '--cmdline', 'quiet'], {
+    // A guest that stands still must leave time for the second half.
+    const limit = ['--timeout', String(GUEST_LIMIT / 2000)];
+    const { stdout, signal } = await vmm([...boot, ...limit, '--disk', path, '--cmdline', 'quiet'], {
       meanwhile: (child) => {
         let text = '';
         child.stdout!.on('data', (chunk: string) => {

@@ -14,7 +14,11 @@ function runs(...found: readonly Record<string, string[]>[]) {
   const outcome = withSecondRun([], (files) => {
     const states = found[asked.length]!;
     asked.push(files);
-    const results: FileResult[] = Object.entries(states).map(([name, of]) => ({ name, states: of }));
+    const results: FileResult[] = Object.entries(states).map(([name, of]) => ({
+      name,
+      states: of,
+      failures: [],
+    }));
     return { status: results.some(({ states: of }) => of.includes('failed')) ? 1 : 0, results };
   });
   return { ...outcome, asked };
@@ -28,9 +32,9 @@ it('is made of the files that failed, alone, and names those that pass then', ()
   expect(runs({ a: PASSED, b: FAILED, c: FAILED }, { b: PASSED, c: FAILED })).toEqual({
     status: 1,
     results: [
-      { name: 'a', states: PASSED },
-      { name: 'b', states: PASSED },
-      { name: 'c', states: FAILED },
+      { name: 'a', states: PASSED, failures: [] },
+      { name: 'b', states: PASSED, failures: [] },
+      { name: 'c', states: FAILED, failures: [] },
     ],
     unsteady: ['b'],
     asked: [[], ['b', 'c']],
@@ -57,7 +61,7 @@ it('is not made when many files fail, nor after a machine failed', () => {
   let count = 0;
   const machine = withSecondRun(['a'], () => {
     count += 1;
-    return { status: STATUS.rigFailed, results: [{ name: 'a', states: FAILED }] };
+    return { status: STATUS.rigFailed, results: [{ name: 'a', states: FAILED, failures: [] }] };
   });
   expect(machine).toMatchObject({ status: STATUS.rigFailed, unsteady: [] });
   expect(count).toBe(1);

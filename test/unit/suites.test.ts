@@ -1,48 +1,50 @@
 /** How `npm test` counts: what did not run is never counted as passed. */
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
+import { OUTSIDE } from '../file-results.js';
 import { STATUS } from '../rig/rig.js';
 import { countsOf, ROOT, untilEnded } from '../suites.js';
 
+/** Results with a failure of each `failed`. */
 const report = (files: Record<string, string[]>) =>
-  Object.entries(files).map(([name, states]) => ({ name: join(ROOT, 'test', name), states }));
+  Object.entries(files).map(([name, states]) => ({
+    name: join(ROOT, 'test', name),
+    states,
+    failures: states.filter((state) => state === 'failed').map(() => 'why'),
+  }));
+const of = (...projects: string[]) => ({ name: 'all', projects });
 
 describe('the summary', () => {
-  vi.spyOn(process.stdout, 'write').mockReturnValue(true);
-
-  it('adds up what the projects say', () => {
+  it('adds up what the projects say, and names what failed', () => {
     const files = {
       'unit/a.test.ts': ['passed', 'failed', 'skipped'],
       'fuzz/b.test.ts': ['passed', 'pending'],
     };
-    expect(countsOf(report(files), ['unit', 'fuzz'], 1)).toEqual({
+    expect(countsOf(of('unit', 'fuzz'), report(files), 1, [join(ROOT, 'test/unit/c.test.ts')])).toEqual({
       passed: 2,
-      failed: 1,
+      failures: ['all: test/unit/a.test.ts: why'],
       skipped: 2,
-      unsteady: [],
+      unsteady: ['all: test/unit/c.test.ts'],
     });
   });
 
   it('counts a project without a test that ran as a failure', () => {
     const files = { 'unit/a.test.ts': ['passed'], 'unit-other/b.test.ts': ['passed'] };
-    expect(countsOf(report(files), ['unit'], 0)).toEqual({ passed: 2, failed: 0, skipped: 0, unsteady: [] });
-    expect(countsOf(report(files), ['unit', 'fuzz'], 0)).toEqual({
-      passed: 2,
-      failed: 1,
-      skipped: 0,
-      unsteady: [],
-    });
-    expect(countsOf(report({ 'fuzz/a.test.ts': ['skipped', 'skipped'] }), ['fuzz'], 0)).toMatchObject({
-      failed: 1,
-    });
-    expect(countsOf(report({ 'fuzz/a.test.ts': [] }), ['fuzz'], 0)).toMatchObject({ failed: 1 });
+    const none = { failures: ['all: no test of fuzz ran'] };
+    expect(countsOf(of('unit'), report(files), 0)).toMatchObject({ passed: 2, failures: [] });
+    expect(countsOf(of('unit', 'fuzz'), report(files), 0)).toMatchObject({ passed: 2, ...none });
+    const skipped = report({ 'fuzz/a.test.ts': ['skipped', 'skipped'] });
+    expect(countsOf(of('fuzz'), skipped, 0)).toMatchObject(none);
+    expect(countsOf(of('fuzz'), report({ 'fuzz/a.test.ts': [] }), 0)).toMatchObject(none);
   });
 
-  it('counts a run that failed outside of tests as one', () => {
-    expect(countsOf(report({ 'unit/a.test.ts': ['passed'] }), ['unit'], 1)).toMatchObject({
+  it('counts a run that failed outside of tests as one failure', () => {
+    expect(countsOf(of('unit'), report({ 'unit/a.test.ts': ['passed'] }), 1)).toMatchObject({
       passed: 1,
-      failed: 1,
+      failures: ['all: the tests ended with status 1'],
     });
+    const outside = { name: OUTSIDE, states: ['failed'], failures: ['a rejection'] };
+    expect(countsOf(of(), [outside], 1).failures).toEqual([`all: ${OUTSIDE}: a rejection`]);
   });
 });
 
