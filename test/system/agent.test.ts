@@ -30,7 +30,7 @@ it(
     });
     const httpd = ['/bin/busybox', 'httpd', '-f', '-p', '127.0.0.1:8080', '-h', '/srv'];
     await using server = await vm.spawn(httpd);
-    expect(await vm.waitFor({ port: 8080 }, { timeout: 60_000 })).toBe('port 8080');
+    expect(await vm.waitFor({ port: 8080 }, { timeout: GUEST_LIMIT })).toBe('port 8080');
 
     await using forward = await vm.forward({ guestPort: 8080 });
     const at = `http://127.0.0.1:${forward.port}`;
@@ -60,7 +60,7 @@ it(
     await vm.pause();
     await sleep(1500);
     await vm.resume();
-    await expect.poll(late, { timeout: 60_000 }).toBeLessThan(10);
+    await expect.poll(late, { timeout: GUEST_LIMIT }).toBeLessThan(10);
   },
   GUEST_LIMIT,
 );

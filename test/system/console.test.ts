@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { expect } from 'vitest';
 import { guestName } from '../support/guest.js';
-import { guestTest } from '../support/guest-test.js';
+import { GUEST_LIMIT, guestTest } from '../support/guest-test.js';
 
 const sha256 = (bytes: Uint8Array | string): string => createHash('sha256').update(bytes).digest('hex');
 
@@ -47,7 +47,7 @@ guestTest('kilobytes of input arrive as they were sent, at the speed at which th
     is length "$(wc -c < /tmp/input)" ${INPUT.length}
     is hash "$(sha256sum < /tmp/input | cut -d ' ' -f 1)" ${sha256(INPUT)}`,
   async host(vm) {
-    await vm.waitFor('ready', { timeout: 120_000 });
+    await vm.waitFor('ready', { timeout: GUEST_LIMIT });
     await new Promise<void>((resolve, reject) =>
       vm.serial.write(INPUT, (error) => (error ? reject(error) : resolve())),
     );

@@ -10,7 +10,7 @@ import { expect } from 'vitest';
 import { UserNet } from '../../src/backends/user-net/user-net.js';
 import type { NetDecision, VirtualMachine } from '../../src/index.js';
 import { guestName } from '../support/guest.js';
-import { guestTest } from '../support/guest-test.js';
+import { GUEST_LIMIT, guestTest } from '../support/guest-test.js';
 import { LossyNetwork } from '../support/net/lossy-network.js';
 
 const KiB = 1024;
@@ -117,7 +117,7 @@ guestTest('ports of the host lead to the guest: from the start, added while it r
   async host(vm: VirtualMachine) {
     const { user } = vm.nets.get('net0')!;
     const [first] = user!.forwards;
-    await vm.waitFor('listening', { timeout: 90_000 });
+    await vm.waitFor('listening', { timeout: GUEST_LIMIT });
     const second = await user!.forward({ guestPort: 7001 });
     await Promise.all(
       [first!, second].map(async ({ host, port }) => {
@@ -134,7 +134,7 @@ guestTest('ports of the host lead to the guest: from the start, added while it r
     const [error] = (await once(late, 'error')) as [NodeJS.ErrnoException];
     expect(error.code).toBe('ECONNREFUSED');
     vm.serial.write('go on\n');
-    await vm.waitFor('done', { timeout: 60_000 });
+    await vm.waitFor('done', { timeout: GUEST_LIMIT });
   },
 });
 

@@ -10,7 +10,7 @@ import { afterAll, expect } from 'vitest';
 import type { VirtualMachine } from '../../src/index.js';
 import { compileC } from '../support/compile.js';
 import { guestName } from '../support/guest.js';
-import { guestTest } from '../support/guest-test.js';
+import { GUEST_LIMIT, guestTest } from '../support/guest-test.js';
 
 const KiB = 1024;
 const folder = mkdtempSync(join(tmpdir(), 'typevisor-vsock-'));
@@ -44,7 +44,7 @@ function allOf(stream: Readable): Promise<Buffer> {
 /** Sends everything to a port of the guest that echoes. @returns what came back */
 async function echoed(vm: VirtualMachine, port: number, bytes: Uint8Array): Promise<Buffer> {
   // The guest makes a process of each, on a processor that others use too.
-  const connection = await vm.vsock!.connect(port, { timeout: 60_000 });
+  const connection = await vm.vsock!.connect(port, { timeout: GUEST_LIMIT });
   connection.end(bytes);
   return allOf(connection);
 }
@@ -56,7 +56,7 @@ guestTest(`${MANY.connections} connections of the host at once carry ${MANY.byte
     vsock echo 5000 ${MANY.connections + 1} || fail echo
     ${UNTIL_TOLD}`,
   async host(vm) {
-    await vm.waitFor('listening', { timeout: 90_000 });
+    await vm.waitFor('listening', { timeout: GUEST_LIMIT });
     // Nobody listens there.
     await expect(vm.vsock!.connect(5001)).rejects.toMatchObject({ code: 'ERR_VSOCK_REFUSED' });
     expect((await echoed(vm, 5000, Buffer.from('hello'))).toString()).toBe('hello');
@@ -66,7 +66,9 @@ guestTest(`${MANY.connections} connections of the host at once carry ${MANY.byte
         expect(sha256(await echoed(vm, 5000, bytes))).toBe(sha256(bytes));
       }),
     );
-    await expect.poll(() => vm.stats().devices['vsock']).toMatchObject({ connections: 0, dropped: 0 });
+    await expect
+      .poll(() => vm.stats().devices['vsock'], { timeout: GUEST_LIMIT })
+      .toMatchObject({ connections: 0, dropped: 0 });
     tell(vm);
   },
 });
@@ -133,14 +135,14 @@ guestTest("other programs reach the guest, and it reaches them, by Firecracker's
     ${UNTIL_TOLD}`,
   async host(vm) {
     await using _server = await listening(`${path}_6000`);
-    await vm.waitFor('listening', { timeout: 90_000 });
+    await vm.waitFor('listening', { timeout: GUEST_LIMIT });
     const refused = unixConnect({ path });
     refused.write('CONNECT 5001\n');
     expect((await allOf(refused)).length).toBe(0);
     const client = unixConnect({ path, allowHalfOpen: true });
     client.end('CONNECT 5000\nround and round');
     expect((await allOf(client)).toString()).toMatch(/^OK \d+\nround and round$/);
-    await vm.waitFor('it shouts', { timeout: 60_000 });
+    await vm.waitFor('it shouts', { timeout: GUEST_LIMIT });
     tell(vm);
   },
 });
