@@ -21,7 +21,7 @@ const MAX_MACHINES = 4;
 /** The rig's limit for the whole of its tests, s. */
 const RIG_LIMIT = 1800;
 /** A machine that hangs tests nothing; a file of tests prints when it ends, s. */
-const RIG_SILENCE = 600;
+const RIG_SILENCE = 480;
 /** The rig's memory, MiB: for a guest that reaches above 4 GiB. It is taken from the host as it is used. */
 const RIG_MEMORY = 6144;
 
