@@ -54,7 +54,9 @@ export default class FileResults implements Reporter {
   }
 }
 
-const firstLine = (error: SerializedError | undefined): string => error?.message.split('\n')[0]?.trim() ?? '';
+/** Of what was thrown, which need not be an Error. */
+const firstLine = (error: Partial<SerializedError> | undefined): string =>
+  error?.message?.split('\n')[0]?.trim() ?? '';
 
 function write(result: FileResult): void {
   appendFileSync(process.env[RESULTS_FILE]!, `${JSON.stringify(result)}\n`);

@@ -15,6 +15,10 @@ import { BOOT_LIMIT, GUEST, guest, guestName } from './guest.js';
  */
 export const GUEST_LIMIT = BOOT_LIMIT + 180_000;
 
+/** A guest whose first process is the agent, for tests without a script; it ends before its test does. */
+export const startWithAgent = (): Promise<VirtualMachine> =>
+  VirtualMachine.start({ ...GUEST, agent: true, timeouts: { run: GUEST_LIMIT - 5000 } });
+
 export interface GuestTest {
   /** Run with sh, below what `PRELUDE` defines. */
   readonly guest: string;

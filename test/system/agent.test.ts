@@ -3,13 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { VirtualMachine } from '../../src/index.js';
-import { GUEST } from '../support/guest.js';
-import { GUEST_LIMIT } from '../support/guest-test.js';
+import { GUEST_LIMIT, startWithAgent } from '../support/guest-test.js';
 import { scratch } from '../support/scratch.js';
-
-const withAgent = () =>
-  VirtualMachine.start({ ...GUEST, agent: true, timeouts: { run: GUEST_LIMIT - 5000 } });
 
 it(
   'folders go in and out, and a web server of the guest is waited for and reached, without a network',
@@ -19,7 +14,7 @@ it(
     mkdirSync(place.path('site/sub'), { recursive: true });
     writeFileSync(place.path('site/sub/random'), bytes, { mode: 0o640 });
 
-    await using vm = await withAgent();
+    await using vm = await startWithAgent();
     await vm.fs.mkdir('/srv', { recursive: true });
     expect(await vm.fs.upload(place.path('site'), '/srv')).toMatchObject({
       bytes: bytes.length,
@@ -53,7 +48,7 @@ it(
 it(
   'a guest that was paused is told the time',
   async () => {
-    await using vm = await withAgent();
+    await using vm = await startWithAgent();
     const late = async () => Date.now() / 1000 - Number((await vm.exec('date +%s')).stdout);
     await vm.exec('date -s @1000000000 > /dev/null', { check: true });
     expect(await late()).toBeGreaterThan(1e8);

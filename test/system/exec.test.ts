@@ -1,18 +1,12 @@
 /** Programs and files of a real guest whose first process is the agent. What the agent itself can do, conformance/agent.test.ts tells. */
 import { randomBytes } from 'node:crypto';
 import { expect, it } from 'vitest';
-import { VirtualMachine } from '../../src/index.js';
-import { GUEST } from '../support/guest.js';
-import { GUEST_LIMIT, INIT_ENDS_BY } from '../support/guest-test.js';
+import { GUEST_LIMIT, INIT_ENDS_BY, startWithAgent } from '../support/guest-test.js';
 
 it(
   'the agent is the first process: it mounts, runs programs, passes files, reaps, and ends with its machine',
   async () => {
-    await using vm = await VirtualMachine.start({
-      ...GUEST,
-      agent: true,
-      timeouts: { run: GUEST_LIMIT - 5000 },
-    });
+    await using vm = await startWithAgent();
     expect(await vm.waitFor({ agent: true }, { timeout: GUEST_LIMIT - 10_000 })).toBe('agent 1');
     const first = await vm.exec(
       'read -r name < /proc/1/comm; echo $name; [ -c /dev/null ] && [ -d /sys/bus ] && exit 7',
@@ -57,11 +51,7 @@ it(
 it(
   'a program may end its machine, and exec tells',
   async () => {
-    await using vm = await VirtualMachine.start({
-      ...GUEST,
-      agent: true,
-      timeouts: { run: GUEST_LIMIT - 5000 },
-    });
+    await using vm = await startWithAgent();
     const end = INIT_ENDS_BY === 'poweroff' ? 'poweroff -f' : 'reboot -f';
     // Its kernel takes the socket device down a moment before the machine ends.
     await expect(vm.exec(end)).rejects.toMatchObject({
