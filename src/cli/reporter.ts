@@ -17,13 +17,13 @@ const write = (line: string): void => {
   process.stderr.write(`${line}\n`);
 };
 
-/** Parts of an option that are the flag's bare value. */
-const UNNAMED = new Set(['size', 'run']);
+/** Options whose value is the flag's bare value. */
+const UNNAMED = new Set(['memory.size', 'timeouts.run']);
 
 /** `memory.size: …` as the user of a flag knows it. */
 const named = ({ path, message }: ConfigIssue, file: string | undefined): string => {
   const [key, ...parts] = path.split('.');
-  const part = parts.filter((name) => !UNNAMED.has(name)).join('.');
+  const part = UNNAMED.has(path) ? '' : parts.join('.');
   const option = MACHINE_OPTIONS.find((candidate) => candidate.key === key);
   const flag = option && `--${option.flag}${part ? ` ${part}` : ''}`;
   const place = file ? path : (flag ?? path);

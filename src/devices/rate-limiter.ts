@@ -23,6 +23,9 @@ export interface RateLimit {
   readonly ops?: Bucket | undefined;
 }
 
+/** What setTimeout can wait, ms: with more it would not wait at all. Who is called too early asks again. */
+const LONGEST_WAIT = 2 ** 31 - 1;
+
 class TokenBucket {
   #tokens: number;
   #burst: number;
@@ -68,6 +71,7 @@ class TokenBucket {
 export class RateLimiter {
   #bandwidth: TokenBucket | undefined;
   #ops: TokenBucket | undefined;
+  readonly #waiting = new Set<() => void>();
 
   /** @param now milliseconds, monotonic */
   constructor(
@@ -77,11 +81,31 @@ export class RateLimiter {
     this.update(limit);
   }
 
-  /** New limits from now on, with full buckets. */
+  /** New limits from now on, with full buckets; who waits because of the old ones goes on. */
   update({ bandwidth, ops }: RateLimit): void {
     const now = this.now();
     this.#bandwidth = bandwidth && new TokenBucket(bandwidth, now);
     this.#ops = ops && new TokenBucket(ops, now);
+    for (const goOn of [...this.#waiting]) goOn();
+  }
+
+  /**
+   * Calls `ask` once, after `ms` or when there are new limits: a reason to ask again, no promise.
+   * @param ms as `take` returned it
+   * @returns what takes it back
+   */
+  later(ms: number, ask: () => void): () => void {
+    const goOn = (): void => {
+      cancel();
+      ask();
+    };
+    const timer = setTimeout(goOn, Math.min(ms, LONGEST_WAIT));
+    const cancel = (): void => {
+      clearTimeout(timer);
+      this.#waiting.delete(goOn);
+    };
+    this.#waiting.add(goOn);
+    return cancel;
   }
 
   /** Whether there is anything to limit. */

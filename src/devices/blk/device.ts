@@ -56,7 +56,7 @@ export class BlkDevice implements VirtioDevice {
   #idle: { readonly index: number | undefined; readonly tell: () => void }[] = [];
   /** No request is started while a disk is being changed. */
   #held = false;
-  #timer: NodeJS.Timeout | undefined;
+  #stopWaiting: (() => void) | undefined;
 
   constructor(
     readonly name: string,
@@ -88,7 +88,7 @@ export class BlkDevice implements VirtioDevice {
   kick(index: number): void {
     const session = this.#session;
     const queue = session?.queues[index];
-    if (!session || !queue || !this.#terms || this.#held || this.#timer) return;
+    if (!session || !queue || !this.#terms || this.#held || this.#stopWaiting) return;
     const terms = this.#terms;
     let requests = 0;
     let bytes = 0;
@@ -115,8 +115,8 @@ export class BlkDevice implements VirtioDevice {
   }
 
   reset(): void | Promise<void> {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#stopWaiting?.();
+    this.#stopWaiting = undefined;
     this.#session = undefined;
     this.#terms = undefined;
     this.#accepted = 0n;
@@ -279,10 +279,10 @@ export class BlkDevice implements VirtioDevice {
   }
 
   #later(session: Session, ms: number): void {
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
+    this.#stopWaiting = this.limiter.later(ms, () => {
+      this.#stopWaiting = undefined;
       session.run(() => this.#kickAll());
-    }, ms);
+    });
   }
 
   #kickAll(): void {

@@ -7,7 +7,7 @@ import type { RateLimiter } from '../rate-limiter.js';
 
 export class Pacer {
   #owed = 0; // bytes
-  #timer: NodeJS.Timeout | undefined;
+  #stopWaiting: (() => void) | undefined;
 
   /** @param goOn called, inside the session, when `mustWait` may have become false */
   constructor(
@@ -18,17 +18,17 @@ export class Pacer {
 
   /** Whether the next frame must wait; `goOn` is called later then. */
   mustWait(): boolean {
-    if (this.#timer) return true;
+    if (this.#stopWaiting) return true;
     if (this.#owed === 0) return false;
     const wait = this.limiter.take(this.#owed);
     if (wait === 0) {
       this.#owed = 0;
       return false;
     }
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
+    this.#stopWaiting = this.limiter.later(wait, () => {
+      this.#stopWaiting = undefined;
       this.session.run(this.goOn);
-    }, wait);
+    });
     return true;
   }
 
@@ -38,7 +38,7 @@ export class Pacer {
   }
 
   stop(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#stopWaiting?.();
+    this.#stopWaiting = undefined;
   }
 }

@@ -26,7 +26,7 @@ export class RngDevice implements VirtioDevice {
   readonly features = 0n;
   readonly limiter: RateLimiter;
   #session: Session | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #stopWaiting: (() => void) | undefined;
 
   constructor(
     readonly name: string,
@@ -43,7 +43,7 @@ export class RngDevice implements VirtioDevice {
   kick(index: number): void {
     const session = this.#session;
     const queue = session?.queues[REQUESTQ];
-    if (!session || !queue || index !== REQUESTQ || this.#timer) return;
+    if (!session || !queue || index !== REQUESTQ || this.#stopWaiting) return;
     let served = 0;
     do {
       for (let chain = queue.pop(); chain; chain = queue.pop()) {
@@ -68,16 +68,16 @@ export class RngDevice implements VirtioDevice {
   }
 
   reset(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#stopWaiting?.();
+    this.#stopWaiting = undefined;
     this.#session = undefined;
   }
 
   #later(session: Session, ms: number): void {
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
+    this.#stopWaiting = this.limiter.later(ms, () => {
+      this.#stopWaiting = undefined;
       session.run(() => this.kick(REQUESTQ));
-    }, ms);
+    });
   }
 
   /** @returns bytes written (§5.4.6.1: the driver must not rely on all of its buffer being filled) */

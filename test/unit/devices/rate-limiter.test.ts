@@ -1,5 +1,5 @@
 /** Token buckets as Firecracker's: what goes ahead, what waits, and for how long. */
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type RateLimit, RateLimiter } from '../../../src/devices/rate-limiter.js';
 
 /** A limiter and its clock. */
@@ -159,5 +159,49 @@ describe('limits', () => {
     expect([limiter.active, take(10_000), take(0)]).toEqual([true, 0, 10]);
     limiter.update({});
     expect([limiter.active, take(0)]).toEqual([false, 0]);
+  });
+});
+
+describe('waiting', () => {
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => void vi.useRealTimers());
+  const slow: RateLimit = { ops: { size: 1, refillMs: 1e12 } };
+
+  it('ends in time, once', () => {
+    const { limiter } = limited(slow);
+    const ask = vi.fn();
+    limiter.later(50, ask);
+    vi.advanceTimersByTime(49);
+    expect(ask).not.toHaveBeenCalled();
+    vi.advanceTimersByTime(1);
+    limiter.update({});
+    expect(ask).toHaveBeenCalledTimes(1);
+  });
+
+  it('ends at once when there are new limits', () => {
+    const { limiter } = limited(slow);
+    const ask = vi.fn(() => limiter.take(1));
+    limiter.later(1e12, ask);
+    limiter.update(slow);
+    expect(ask.mock.results).toEqual([{ type: 'return', value: 0 }]);
+    vi.runAllTimers();
+    expect(ask).toHaveBeenCalledTimes(1);
+  });
+
+  it('is taken back', () => {
+    const { limiter } = limited(slow);
+    const ask = vi.fn();
+    limiter.later(50, ask)();
+    limiter.update({});
+    vi.runAllTimers();
+    expect(ask).not.toHaveBeenCalled();
+  });
+
+  it('is no shorter for being longer than timers can be', () => {
+    const { limiter } = limited(slow);
+    const ask = vi.fn();
+    limiter.later(1e12, ask);
+    vi.advanceTimersByTime(1e9);
+    expect(ask).not.toHaveBeenCalled();
   });
 });

@@ -152,6 +152,8 @@ describe('a card of a running machine', () => {
     card.limit({ tx: { ops: { size: 1, refillMs: 60_000 } } });
     for (let count = 0; count < 5; count += 1) driver.queue(1).post([whole(ethernet(60))]);
     expect(network.sent.length).toBe(3);
+    card.limit();
+    expect(network.sent.length).toBe(6);
     driver.reset();
   });
 });
