@@ -10,6 +10,7 @@ afterAll(() => folder[Symbol.dispose]());
 
 const kernel = folder.file('vmlinux', elfImage(SMALL_ELF));
 const absent = join(folder.path, 'absent');
+const disk = folder.file('disk', new Uint8Array(4096));
 const MiB = 2 ** 20;
 const PAGE_AT_1M = { address: 0x10_0000, fileSize: 0x1000 };
 const random = Uint8Array.from({ length: 5000 }, (_, index) => (index * 7919 + 13) % 251);
@@ -112,6 +113,55 @@ const CASES: readonly Case[] = [
     args: withKernel('--pcap', 'x'),
     code: 64,
     says: '--pcap: there is no network card',
+  },
+  ...[
+    { what: 'a disk that is missing', disks: [absent], code: 66, says: `${absent}: no such file` },
+    { what: 'a disk that is a folder', disks: [folder.path], code: 66, says: 'is a directory' },
+    { what: 'a disk of no sector', disks: [folder.file('bit', 'x')], code: 66, says: 'not one sector' },
+    {
+      what: 'an unknown setting of a disk',
+      disks: [`${disk},size=1`],
+      says: '--disk 0.size: unknown option',
+    },
+    {
+      what: 'two disks of one name',
+      disks: [`${disk},id=a`, `${disk},id=a`],
+      says: '--disk 1.id: "a" is taken',
+    },
+    {
+      what: 'one file for two disks',
+      disks: [disk, disk],
+      code: 66,
+      says: `${disk} is in use by another VM`,
+    },
+    {
+      what: 'a qcow2 image that is none',
+      disks: [`${disk},format=qcow2`],
+      code: 66,
+      says: 'not a qcow2 image',
+    },
+  ].map(({ disks, code = 64, ...rest }) => ({
+    ...rest,
+    code,
+    args: withKernel(...disks.flatMap((source) => ['--disk', source])),
+  })),
+  {
+    what: 'one disk more than there is room for',
+    args: [
+      '--flat',
+      kernel,
+      ...Array(18)
+        .fill(['--disk', `${disk},ro`])
+        .flat(),
+    ],
+    code: 64,
+    says: '18 virtio devices: this machine has room for 17',
+  },
+  {
+    what: "an embedder's device that is missing",
+    args: withKernel('--device', absent),
+    code: 66,
+    says: `--device: no such file: ${absent}`,
   },
   { what: 'timeout 0', args: withKernel('--timeout', '0'), code: 64, says: '--timeout: must be at least' },
   {
