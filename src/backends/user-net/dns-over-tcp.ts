@@ -1,7 +1,8 @@
 /** DNS over TCP (RFC 7766): each message with its length in front; several may be under way. Runs on: main. */
 import type { DnsServer } from './dns-server.js';
 import { ByteQueue } from './tcp/byte-queue.js';
-import type { Connection, TcpUser } from './tcp/connection.js';
+import type { Connection } from './tcp/connection.js';
+import type { TcpUser } from './tcp/ends.js';
 
 /** Questions of one connection under way. */
 const MAX_QUESTIONS = 8;

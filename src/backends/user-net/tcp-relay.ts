@@ -6,7 +6,8 @@
  */
 import type { Duplex } from 'node:stream';
 import { ByteQueue } from './tcp/byte-queue.js';
-import type { Connection, TcpUser } from './tcp/connection.js';
+import type { Connection } from './tcp/connection.js';
+import type { TcpUser } from './tcp/ends.js';
 
 /** How long a guest may keep its half open when the host's side is gone: Linux's tcp_fin_timeout. */
 const ORPHAN_MS = 60_000;

@@ -1,5 +1,6 @@
 /** The resolver's port 80: whatever is asked there, the answer is the certificate that the guest is to trust. Runs on: main. */
-import type { Connection, TcpUser } from '../tcp/connection.js';
+import type { Connection } from '../tcp/connection.js';
+import type { TcpUser } from '../tcp/ends.js';
 
 /** A request is over at its first empty line; nobody needs a longer one for this. */
 const MAX_REQUEST = 8192;

@@ -1,74 +1,19 @@
 /**
- * One TCP connection with the guest: the states of RFC 9293 §3.3.2 and what each does with a segment (§3.10.7), with the answers
- * to blind attacks of RFC 5961. What moves data is in sender.ts and receiver.ts.
+ * One TCP connection with the guest: what each state does with a segment (RFC 9293 §3.10.7), with the answers to blind attacks of RFC
+ * 5961. What moves data is in sender.ts and receiver.ts, what goes out in output.ts, and how it ends in states.ts.
  *
  * One thing differs from a textbook: a guest's SYN is answered only when `accept` is called, after the host's side is there. A
  * guest so sees "refused" or "unreachable" as if it had the host's own network.
  * Runs on: main.
  */
-import type { Address } from '../address.js';
-import { type Clock, LazyTimer } from '../clock.js';
-import type { Allowance } from './allowance.js';
+import type { TcpHost, TcpPath, TcpUser } from './ends.js';
+import { KeepAlive } from './keep-alive.js';
+import { Output } from './output.js';
 import { Receiver, WINDOW_SHIFT } from './receiver.js';
-import { DEFAULT_MSS, FLAG, has, type Segment, type SegmentHeader, spaceOf } from './segment.js';
-import { Sender, type Transmission } from './sender.js';
+import { DEFAULT_MSS, FLAG, has, type Segment, spaceOf } from './segment.js';
+import { Sender } from './sender.js';
 import { add, before } from './sequence.js';
-
-export type TcpState =
-  | 'listen' // the guest's SYN came; not answered yet
-  | 'syn-sent'
-  | 'syn-received'
-  | 'established'
-  | 'fin-wait-1'
-  | 'fin-wait-2'
-  | 'close-wait'
-  | 'closing'
-  | 'last-ack'
-  | 'time-wait'
-  | 'closed';
-
-/** The two ends. */
-export interface TcpPath {
-  readonly guest: Address;
-  readonly guestPort: number;
-  readonly remote: Address;
-  readonly remotePort: number;
-}
-
-/** What a connection does for whoever uses it: a socket of the host, as a rule. */
-export interface TcpUser {
-  established(): void;
-  /** Data in order, which may be kept. `pending` counts it until it is gone, and `consumed` tells that. */
-  data(bytes: Uint8Array): void;
-  readonly pending: number;
-  /** The guest has ended its side. */
-  ended(): void;
-  /** There is room for more again. */
-  drained(): void;
-  /** It is over, nothing more is called: both sides ended, or one of them cut it, or the guest does not answer. */
-  closed(how: 'ended' | 'reset' | 'timeout'): void;
-}
-
-/** What a connection needs from its network. */
-export interface TcpHost {
-  readonly clock: Clock;
-  readonly pool: Allowance;
-  /** Largest segment that the link carries to this guest's address. */
-  mssOf(guest: Address): number;
-  /** Most data that one transmission may have; the guest's card cuts it. */
-  burstOf(mss: number): number;
-  /** @returns false when the guest has no room: `resume` is called when it has */
-  transmit(connection: Connection, header: SegmentHeader, offset: number, length: number): boolean;
-  /** It is in no table any more; with `time-wait` a rest of it stays behind. */
-  closed(connection: Connection): void;
-}
-
-/** Time without a word after which the guest is asked whether it is there, between questions, and how many (§3.8.4). */
-const KEEP_ALIVE_MS = 2 * 3600 * 1000;
-const KEEP_ALIVE_EVERY_MS = 75_000;
-const KEEP_ALIVE_PROBES = 9;
-/** How often a segment outside of the window that carries nothing is answered (RFC 5961 §10, as Linux has it). */
-const ANSWER_EVERY_MS = 500;
+import { type Closing, following, type TcpState } from './states.js';
 
 /** Made by `fromGuest` for a guest's SYN, or by `toGuest`. */
 export class Connection {
@@ -77,29 +22,35 @@ export class Connection {
   readonly path: TcpPath;
   readonly sender: Sender;
   readonly #host: TcpHost;
-  readonly #idle: LazyTimer;
-  /** There is none before the guest's SYN. */
-  #receiver: Receiver | undefined;
-  #probes = 0;
-  /** The guest's window scale; undefined while scales are not in use. */
-  #scale: number | undefined;
+  readonly #output: Output;
+  readonly #keepAlive: KeepAlive;
+  /** The guest's window scale; 0 while scales are not in use. */
+  #scale = 0;
   #ending = false;
-  /** When a segment outside of the window that carries nothing was answered last. */
-  #lastAnswer = Number.NEGATIVE_INFINITY;
-  /** An acknowledgement is due: at once if the guest had no room for it, else when all that came with one kick is read. */
-  #ackDue = false;
-  #ackScheduled = false;
 
   private constructor(host: TcpHost, path: TcpPath, iss: number) {
     this.#host = host;
     this.path = path;
     this.sender = new Sender(host.clock, host.pool, iss, {
       burstOf: (mss) => host.burstOf(mss),
-      transmit: (segment) => this.#transmit(segment),
+      transmit: (segment) => this.#output.transmit(segment),
       drained: () => this.user?.drained(),
       failed: () => this.#cut('timeout'),
     });
-    this.#idle = new LazyTimer(host.clock, () => this.#askAlive());
+    this.#output = new Output({
+      clock: host.clock,
+      path,
+      mss: () => host.mssOf(path.guest),
+      next: () => this.sender.nxt,
+      pending: () => this.user?.pending ?? 0,
+      transmit: (header, offset, length) => host.transmit(this, header, offset, length),
+    });
+    this.#keepAlive = new KeepAlive(
+      host.clock,
+      // A segment that the guest has acknowledged already.
+      () => void this.#output.send(FLAG.ACK, add(this.sender.una, -1)),
+      () => this.#cut('timeout'),
+    );
   }
 
   /** The guest asked for it. It gets no answer before `accept` or `abort`. @param iss our initial sequence number */
@@ -146,7 +97,7 @@ export class Connection {
   end(): void {
     if (this.state === 'closed' || this.#ending) return;
     this.#ending = true;
-    this.#enterFinWait();
+    this.#advance('end');
     this.sender.end();
   }
 
@@ -159,18 +110,17 @@ export class Connection {
 
   /** Some of `user.pending` is gone. */
   consumed(): void {
-    if (this.#receiver?.shouldTell(this.user?.pending ?? 0) && this.#isOpen) this.#acknowledge();
+    if (this.#receiver?.shouldTell(this.user?.pending ?? 0) && this.#isOpen) this.#output.acknowledge();
   }
 
   /** The guest has room for frames again. */
   resume(): void {
     if (this.state === 'closed') return;
-    if (this.#ackDue && !this.#ackScheduled) this.#acknowledge();
+    this.#output.resume();
     this.sender.output();
   }
 
   receive(segment: Segment): void {
-    this.#probes = 0;
     switch (this.state) {
       case 'closed':
         return;
@@ -181,10 +131,14 @@ export class Connection {
         this.#receiveInSynSent(segment);
         return;
       default:
-        this.#idle.set(KEEP_ALIVE_MS);
+        this.#keepAlive.heard();
         this.#receiveSynchronised(segment, this.#receiver!);
         return;
     }
+  }
+
+  get #receiver(): Receiver | undefined {
+    return this.#output.receiver;
   }
 
   get #isOpen(): boolean {
@@ -194,9 +148,11 @@ export class Connection {
   #synReceived(syn: Segment): void {
     const v6 = this.path.guest.length === 16;
     const receiver = new Receiver(this.#host.pool, syn.seq);
-    this.#receiver = receiver;
-    this.#scale = syn.windowScale;
-    if (this.#scale !== undefined) receiver.shift = WINDOW_SHIFT;
+    this.#output.receiver = receiver;
+    if (syn.windowScale !== undefined) {
+      this.#scale = syn.windowScale;
+      receiver.shift = WINDOW_SHIFT;
+    }
     const theirs = syn.mss ?? (v6 ? DEFAULT_MSS.v6 : DEFAULT_MSS.v4);
     // A guest that offers next to nothing would make us send a segment for every few bytes.
     this.sender.mss = Math.max(64, Math.min(theirs, this.#host.mssOf(this.path.guest)));
@@ -207,7 +163,7 @@ export class Connection {
   #receiveInSynSent(segment: Segment): void {
     const acks = has(segment, FLAG.ACK);
     if (acks && (!before(this.sender.una, segment.ack) || !this.sender.wasSent(segment.ack))) {
-      if (!has(segment, FLAG.RST)) this.#send(FLAG.RST, segment.ack);
+      if (!has(segment, FLAG.RST)) this.#output.send(FLAG.RST, segment.ack);
       return;
     }
     if (has(segment, FLAG.RST)) {
@@ -218,7 +174,7 @@ export class Connection {
     this.#synReceived(segment);
     if (acks) {
       this.#establish(segment, segment.window);
-      this.#acknowledge();
+      this.#output.acknowledge();
     } else {
       this.state = 'syn-received'; // both opened at once
       this.sender.open();
@@ -234,29 +190,29 @@ export class Connection {
     }
     if (has(segment, FLAG.RST)) {
       if (seq === receiver.next) this.#finish('reset');
-      else this.#acknowledge(); // RFC 5961 §3.2
+      else this.#output.acknowledge(); // RFC 5961 §3.2
       return;
     }
     if (has(segment, FLAG.SYN)) {
-      this.#acknowledge(); // RFC 5961 §4.2
+      this.#output.acknowledge(); // RFC 5961 §4.2
       return;
     }
     if (!has(segment, FLAG.ACK)) return;
-    const window = segment.window << (this.#scale ?? 0);
+    const window = segment.window << this.#scale;
     if (this.state === 'syn-received') {
       if (!before(this.sender.una, ack) || !this.sender.wasSent(ack)) {
-        this.#send(FLAG.RST, ack);
+        this.#output.send(FLAG.RST, ack);
         return;
       }
       this.#establish(segment, window);
     } else {
       if (!this.sender.wasSent(ack)) {
-        this.#acknowledge();
+        this.#output.acknowledge();
         return;
       }
       this.sender.acknowledge(ack, window, seq, data.length === 0 && !has(segment, FLAG.FIN));
     }
-    if (this.sender.finished && this.#finAcknowledged()) return;
+    if (this.sender.finished && this.#advance('fin-acknowledged')) return;
     if ((data.length > 0 || has(segment, FLAG.FIN)) && !receiver.ended) this.#takeData(segment, receiver);
   }
 
@@ -269,22 +225,18 @@ export class Connection {
     }
     const { ack, seq, window } = segment;
     if (has(segment, FLAG.ACK) && receiver.isAtEdge(seq) && this.sender.wasSent(ack)) {
-      this.sender.acknowledge(ack, window << (this.#scale ?? 0), seq, false);
-      if (this.sender.finished && this.#finAcknowledged()) return;
+      this.sender.acknowledge(ack, window << this.#scale, seq, false);
+      if (this.sender.finished && this.#advance('fin-acknowledged')) return;
     }
-    // Two ends that disagree would answer each other's answers for ever.
-    const now = this.#host.clock.now();
-    if (spaceOf(segment) === 0 && now - this.#lastAnswer < ANSWER_EVERY_MS) return;
-    this.#lastAnswer = now;
-    this.#acknowledge();
+    this.#output.acknowledgeOutside(spaceOf(segment) === 0);
   }
 
   #establish({ ack, seq }: Segment, window: number): void {
     this.state = 'established';
-    this.#idle.set(KEEP_ALIVE_MS);
+    this.#keepAlive.heard();
     this.sender.acknowledge(ack, window, seq, false);
     this.user?.established();
-    if (this.#ending) this.#enterFinWait();
+    if (this.#ending) this.#advance('end');
   }
 
   #takeData(segment: Segment, receiver: Receiver): void {
@@ -293,8 +245,8 @@ export class Connection {
     if (this.#isClosed()) return;
     if (receiver.ended) this.#finReceived();
     else if (hadGap || receiver.hasGap)
-      this.#acknowledge(); // at once: it tells of a loss, or of its repair
-    else this.#acknowledgeSoon();
+      this.#output.acknowledge(); // at once: it tells of a loss, or of its repair
+    else this.#output.acknowledgeSoon();
   }
 
   /** A user may have cut it meanwhile, which the compiler cannot know. */
@@ -302,88 +254,33 @@ export class Connection {
     return this.state === 'closed';
   }
 
-  #enterFinWait(): void {
-    if (this.state === 'established') this.state = 'fin-wait-1';
-    else if (this.state === 'close-wait') this.state = 'last-ack';
-  }
-
   /** @returns whether that was the end */
-  #finAcknowledged(): boolean {
-    if (this.state === 'fin-wait-1') this.state = 'fin-wait-2';
-    else if (this.state === 'last-ack') this.#finish('ended');
-    else if (this.state === 'closing') this.#finish('ended', 'time-wait');
-    return this.state === 'closed' || this.state === 'time-wait';
+  #advance(event: Closing): boolean {
+    const next = following(this.state, event);
+    if (next !== this.state && (next === 'closed' || next === 'time-wait')) this.#finish('ended', next);
+    else this.state = next;
+    return this.#isClosed();
   }
 
   #finReceived(): void {
-    this.#acknowledge();
-    const over = this.state === 'fin-wait-2';
-    if (this.state === 'established') this.state = 'close-wait';
-    else if (this.state === 'fin-wait-1') this.state = 'closing';
+    this.#output.acknowledge();
+    const next = following(this.state, 'fin-received');
+    const isEnd = next === 'time-wait';
+    if (!isEnd) this.state = next;
     this.user?.ended();
-    if (over && !this.#isClosed()) this.#finish('ended', 'time-wait');
-  }
-
-  #acknowledgeSoon(): void {
-    this.#ackDue = true;
-    if (this.#ackScheduled) return;
-    this.#ackScheduled = true;
-    this.#host.clock.soon(() => {
-      this.#ackScheduled = false;
-      if (this.#ackDue && this.#isOpen) this.#acknowledge();
-    });
-  }
-
-  #acknowledge(): void {
-    this.#ackDue = !this.#send(FLAG.ACK, this.sender.nxt);
-  }
-
-  #transmit({ seq, offset, length, syn, fin, push }: Transmission): boolean {
-    const acks = this.#receiver ? FLAG.ACK : 0;
-    const flags = acks | (syn ? FLAG.SYN : 0) | (fin ? FLAG.FIN : 0) | (push && length > 0 ? FLAG.PSH : 0);
-    return this.#send(flags, seq, offset, length);
-  }
-
-  #send(flags: number, seq: number, offset = 0, length = 0): boolean {
-    const { path } = this;
-    const syn = (flags & FLAG.SYN) !== 0;
-    const pending = this.user?.pending ?? 0;
-    const scales = syn && (this.#receiver ? this.#scale !== undefined : true);
-    const header: SegmentHeader = {
-      sourcePort: path.remotePort,
-      destinationPort: path.guestPort,
-      seq,
-      ack: flags & FLAG.ACK ? (this.#receiver?.next ?? 0) : 0,
-      flags,
-      window: (syn ? this.#receiver?.offerFirst() : this.#receiver?.offer(pending)) ?? 0xffff,
-      mss: syn ? this.#host.mssOf(path.guest) : undefined,
-      windowScale: scales ? WINDOW_SHIFT : undefined,
-    };
-    const sent = this.#host.transmit(this, header, offset, length);
-    if (sent && flags & FLAG.ACK) this.#ackDue = false;
-    return sent;
-  }
-
-  /** Two hours without a word. The question is a segment that the guest has acknowledged already. */
-  #askAlive(): void {
-    this.#probes += 1;
-    if (this.#probes > KEEP_ALIVE_PROBES) {
-      this.#cut('timeout');
-      return;
-    }
-    this.#send(FLAG.ACK, add(this.sender.una, -1));
-    this.#idle.set(KEEP_ALIVE_EVERY_MS);
+    if (isEnd && !this.#isClosed()) this.#finish('ended', next);
   }
 
   #cut(how: 'reset' | 'timeout'): void {
-    this.#send(FLAG.RST | FLAG.ACK, this.sender.nxt);
+    this.#output.send(FLAG.RST | FLAG.ACK, this.sender.nxt);
     this.#finish(how);
   }
 
   #finish(how: 'ended' | 'reset' | 'timeout', state: 'closed' | 'time-wait' = 'closed'): void {
     const { user } = this;
     this.state = state;
-    this.#idle.stop();
+    this.#keepAlive.stop();
+    this.#output.stop();
     this.sender.release();
     this.#receiver?.release();
     this.#host.closed(this);

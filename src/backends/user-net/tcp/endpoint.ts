@@ -12,7 +12,8 @@ import { type IpPacket, PROTOCOL } from '../ip-packet.js';
 import { IPV4_HEADER } from '../ipv4.js';
 import { IPV6_HEADER } from '../ipv6.js';
 import { Allowance } from './allowance.js';
-import { Connection, type TcpHost, type TcpPath, type TcpUser } from './connection.js';
+import { Connection } from './connection.js';
+import type { TcpHost, TcpPath, TcpUser } from './ends.js';
 import {
   FLAG,
   has,

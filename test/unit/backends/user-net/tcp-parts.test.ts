@@ -6,6 +6,7 @@ import { ByteQueue } from '../../../../src/backends/user-net/tcp/byte-queue.js';
 import { Congestion } from '../../../../src/backends/user-net/tcp/congestion.js';
 import { OutOfOrder } from '../../../../src/backends/user-net/tcp/out-of-order.js';
 import { RoundTrip } from '../../../../src/backends/user-net/tcp/round-trip.js';
+import { type Closing, following, type TcpState } from '../../../../src/backends/user-net/tcp/states.js';
 import { VirtualClock } from '../../../support/net/virtual-clock.js';
 import { Random } from '../../../support/random.js';
 
@@ -179,5 +180,33 @@ describe('a grant', () => {
     const small = new Grant(pool, 64, 128);
     while (small.grow());
     expect(small.size).toBe(128);
+  });
+});
+
+describe('the end of a connection', () => {
+  it.each<[string, TcpState, Closing[], TcpState[]]>([
+    [
+      'ours first',
+      'established',
+      ['end', 'fin-acknowledged', 'fin-received'],
+      ['fin-wait-1', 'fin-wait-2', 'time-wait'],
+    ],
+    [
+      'both at once',
+      'established',
+      ['end', 'fin-received', 'fin-acknowledged'],
+      ['fin-wait-1', 'closing', 'time-wait'],
+    ],
+    [
+      'the guest’s first',
+      'established',
+      ['fin-received', 'end', 'fin-acknowledged'],
+      ['close-wait', 'last-ack', 'closed'],
+    ],
+    ['before it was open', 'syn-received', ['end'], ['syn-received']],
+    ['for a second time', 'last-ack', ['end', 'fin-received'], ['last-ack', 'last-ack']],
+  ])('goes by RFC 9293 figure 5: %s', (_, first, events, states) => {
+    let state = first;
+    expect(events.map((event) => (state = following(state, event)))).toEqual(states);
   });
 });
