@@ -7,11 +7,11 @@ import type { VnetHeader } from '../../devices/net/backend.js';
 import { type Address, isMulticast } from './address.js';
 import { askArp, handleArp } from './arp.js';
 import type { Clock } from './clock.js';
-import { DHCP_PORT } from './dhcp-message.js';
 import { DhcpServer } from './dhcp-server.js';
 import { DnsOverTcp } from './dns-over-tcp.js';
 import { DnsServer } from './dns-server.js';
-import { BROADCAST, ETHER_TYPE, ETHERNET_HEADER, sameBytes } from './ethernet.js';
+import { ETHER_TYPE, ETHERNET_HEADER } from './ethernet.js';
+import { GuestNetwork } from './guest-network.js';
 import { CertificatePage } from './http/certificate-page.js';
 import type { HttpReader } from './http/reader.js';
 import { Icmp } from './icmp.js';
@@ -30,17 +30,15 @@ import { Reassembly } from './reassembly.js';
 import type { Connection } from './tcp/connection.js';
 import { TcpEndpoint } from './tcp/endpoint.js';
 import { TcpOutgoing } from './tcp-outgoing.js';
-import { type Datagram, parseUdp, sendUdp } from './udp.js';
 import { UdpForwards } from './udp-forwards.js';
+import { DNS_PORT, UdpInput } from './udp-input.js';
 import { UdpRelay } from './udp-relay.js';
 
 /** Locally administered; the letters are "TV". */
 const MAC = Uint8Array.of(0x02, 0x54, 0x56, 0, 0, 1);
-const DNS_PORT = 53;
 const HTTP_PORT = 80;
 /** VIRTIO_NET_HDR_F_NEEDS_CSUM, virtio 1.2 §5.1.6. */
 const NEEDS_CSUM = 1;
-const NOBODY = Uint8Array.of(0, 0, 0, 0);
 
 export interface GatewayOptions {
   readonly policy: NetPolicy;
@@ -55,7 +53,8 @@ export class Gateway {
   readonly link = new Link(MAC);
   readonly tcp: TcpEndpoint;
   readonly udpForwards: UdpForwards;
-  readonly #network: NetworkPlan;
+  readonly #plan: NetworkPlan;
+  readonly #network: GuestNetwork;
   readonly #policy: Policy;
   readonly #neighbours: Neighbours;
   readonly #output: IpOutput;
@@ -66,29 +65,28 @@ export class Gateway {
   readonly #outgoing: TcpOutgoing;
   readonly #reader: HttpReader | undefined;
   readonly #udp: UdpRelay;
+  readonly #input: UdpInput;
   readonly #discovery: DiscoveryHost | undefined;
-  /** Addresses of ours. */
-  readonly #own: readonly Address[];
   #closed = false;
 
-  constructor(network: NetworkPlan, { policy, clock, offloads, decided, reader }: GatewayOptions) {
-    const { gateway, resolver, v6 } = network;
+  constructor(plan: NetworkPlan, { policy, clock, offloads, decided, reader }: GatewayOptions) {
+    const { gateway, v6 } = plan;
+    const network = new GuestNetwork(plan);
+    this.#plan = plan;
     this.#network = network;
-    this.#own = [gateway, resolver, ...(v6 ? [v6.router, v6.gateway, v6.resolver] : [])];
     const own = new OwnAddresses(clock);
     this.#policy = new Policy(policy, {
       clock,
       decided,
       isOwn: (address) => own.has(address),
-      isGateway: (address) =>
-        sameBytes(address, gateway) || (v6 !== undefined && sameBytes(address, v6.gateway)),
-      isInside: (address) => this.#isInside(address),
+      isGateway: (address) => network.isGateway(address),
+      isInside: (address) => network.isInside(address),
     });
     this.#neighbours = new Neighbours(clock, (address) => this.#ask(address));
-    this.#output = new IpOutput(this.link, this.#neighbours, network.mtu);
+    this.#output = new IpOutput(this.link, this.#neighbours, plan.mtu);
     this.#icmp = new Icmp(this.#output, clock);
     this.#reassembly = new Reassembly(clock);
-    this.#dhcp = new DhcpServer(network);
+    this.#dhcp = new DhcpServer(plan);
     this.#dns = new DnsServer(this.#policy);
     this.#reader = reader;
     this.#outgoing = new TcpOutgoing(this.#policy, reader);
@@ -99,6 +97,12 @@ export class Gateway {
       guest: () => this.guest,
       isTaken: (key) => this.#udp.has(key),
     });
+    this.#input = new UdpInput({
+      ...{ network, gateway, output, icmp: this.#icmp, dhcp: this.#dhcp, dns: this.#dns },
+      take: (datagram) => {
+        if (!this.udpForwards.take(datagram)) this.#udp.take(datagram);
+      },
+    });
     this.tcp = new TcpEndpoint({
       clock,
       output,
@@ -108,8 +112,8 @@ export class Gateway {
     this.#discovery = v6 && {
       ...{ link: this.link, output, neighbours: this.#neighbours, icmp: this.#icmp },
       ...{ router: v6.router, resolver: v6.resolver, prefix: v6.prefix },
-      isOurs: (address) => this.#isOurs(address),
-      isGuest: (address) => this.#isGuest(address),
+      isOurs: (address) => network.isOurs(address),
+      isGuest: (address) => network.isGuest(address),
     };
   }
 
@@ -152,6 +156,7 @@ export class Gateway {
     this.tcp.close();
     this.#udp.close();
     this.udpForwards.close();
+    this.#input.close();
     this.#dns.close();
     void this.#reader?.close();
     this.#neighbours.close();
@@ -160,9 +165,9 @@ export class Gateway {
   #receivePacket(parsed: IpPacket | IpFragment | undefined, frame: Uint8Array): boolean {
     if (!parsed) return false;
     const sender = frame.slice(6, 12);
-    const isGuest = this.#isGuest(parsed.source);
+    const isGuest = this.#network.isGuest(parsed.source);
     if (isGuest) this.#neighbours.learn(parsed.source, sender);
-    else if (!this.#isNewcomer(parsed)) return false; // an address that is not the guest's to use
+    else if (!this.#network.isNewcomer(parsed)) return false; // an address that is not the guest's to use
     const packet = isFragment(parsed) ? this.#reassembly.add(parsed) : parsed;
     if (!packet) return true;
     switch (packet.protocol) {
@@ -170,7 +175,7 @@ export class Gateway {
         if (isGuest && !isMulticast(packet.destination)) this.tcp.receive(packet);
         return isGuest;
       case PROTOCOL.UDP:
-        return this.#receiveUdp(packet);
+        return this.#input.receive(packet);
       case PROTOCOL.ICMP:
       case PROTOCOL.ICMPV6:
         return this.#receiveIcmp(packet, sender);
@@ -181,13 +186,11 @@ export class Gateway {
   }
 
   #receiveArp(frame: Uint8Array): boolean {
-    const { link } = this;
-    const isGuest = (address: Address): boolean => this.#isGuest(address);
     return handleArp(frame, {
-      link,
+      link: this.link,
       neighbours: this.#neighbours,
-      isOurs: (address) => this.#isOurs(address),
-      isGuest,
+      isOurs: (address) => this.#network.isOurs(address),
+      isGuest: (address) => this.#network.isGuest(address),
     });
   }
 
@@ -196,58 +199,14 @@ export class Gateway {
     if ((packet.protocol === PROTOCOL.ICMPV6) !== v6 || !Icmp.isSound(packet)) return false;
     if (v6 && isDiscovery(packet)) return handleDiscovery(packet, sender, this.#discovery!);
     if (!this.#icmp.isEchoRequest(packet)) return true;
-    if (this.#isOurs(packet.destination)) this.#icmp.echo(packet);
+    if (this.#network.isOurs(packet.destination)) this.#icmp.echo(packet);
     else this.#icmp.unreachable(packet, 'prohibited');
     return true;
   }
 
-  #receiveUdp(packet: IpPacket): boolean {
-    const datagram = parseUdp(packet);
-    if (!datagram) return false;
-    const { destination, destinationPort, source } = datagram;
-    if (destinationPort === DHCP_PORT.SERVER && this.#isForDhcp(destination)) {
-      this.#answerDhcp(datagram);
-      return true;
-    }
-    if (!this.#isGuest(source)) return false;
-    if (this.#isResolver(destination)) {
-      if (destinationPort === DNS_PORT)
-        this.#answerDns(datagram).catch(() => this.#icmp.unreachable(packet, 'port'));
-      else this.#icmp.unreachable(packet, 'port');
-    } else if (!isMulticast(destination) && !this.#isBroadcast(destination)) {
-      if (!this.udpForwards.take(datagram)) this.#udp.take(datagram);
-    }
-    return true;
-  }
-
-  #answerDhcp({ data, packet }: Datagram): void {
-    const answer = this.#dhcp.answer(data);
-    if (!answer) return;
-    const { bytes, request, address } = answer;
-    const asked = !sameBytes(request.current, NOBODY);
-    // To whom has no address yet, by hardware address unless it asked for a broadcast (RFC 2131 §4.1).
-    const broadcast = (request.flags[0]! & 0x80) !== 0 || sameBytes(address, NOBODY);
-    const destination = asked ? packet.source : broadcast ? Uint8Array.of(255, 255, 255, 255) : address;
-    const mac = asked ? undefined : broadcast ? BROADCAST : request.mac;
-    const ports = { sourcePort: DHCP_PORT.SERVER, destinationPort: DHCP_PORT.CLIENT };
-    sendUdp(this.#output, { source: this.#network.gateway, destination, ...ports, data: bytes, mac });
-  }
-
-  async #answerDns({ source, sourcePort, destination, data }: Datagram): Promise<void> {
-    const answer = await this.#dns.answer(data, true);
-    if (!answer || this.#closed) return;
-    const ends = {
-      source: destination,
-      sourcePort: DNS_PORT,
-      destination: source,
-      destinationPort: sourcePort,
-    };
-    sendUdp(this.#output, { ...ends, data: answer });
-  }
-
   #incoming(connection: Connection): void {
     const { remote, remotePort } = connection.path;
-    if (!this.#isResolver(remote)) this.#outgoing.take(connection).catch(() => connection.abort());
+    if (!this.#network.isResolver(remote)) this.#outgoing.take(connection).catch(() => connection.abort());
     else if (remotePort === DNS_PORT) connection.accept(new DnsOverTcp(connection, this.#dns));
     else if (remotePort === HTTP_PORT && this.#reader) {
       const reader = this.#reader;
@@ -256,53 +215,7 @@ export class Gateway {
   }
 
   #ask(address: Address): void {
-    if (address.length === 4) askArp(this.link, this.#network.gateway, address);
+    if (address.length === 4) askArp(this.link, this.#plan.gateway, address);
     else if (this.#discovery) solicit(this.#discovery, address);
-  }
-
-  #isOurs(address: Address): boolean {
-    return this.#own.some((own) => sameBytes(own, address));
-  }
-
-  #isResolver(address: Address): boolean {
-    const { resolver, v6 } = this.#network;
-    return sameBytes(address, resolver) || (v6 !== undefined && sameBytes(address, v6.resolver));
-  }
-
-  /** Whether an address is in the guest's network, ours among them. */
-  #isInside(address: Address): boolean {
-    const { gateway, bits, v6 } = this.#network;
-    if (address.length === 16) {
-      if (!v6) return false;
-      return sameBytes(address.subarray(0, 8), v6.prefix) || sameBytes(address, v6.router);
-    }
-    const mask = (0xff << (32 - bits)) & 0xff;
-    const same = (index: number): boolean => address[index] === gateway[index];
-    return same(0) && same(1) && same(2) && (address[3]! & mask) === (gateway[3]! & mask);
-  }
-
-  /** Whether an address is one that a guest may have. */
-  #isGuest(address: Address): boolean {
-    if (isMulticast(address) || this.#isOurs(address)) return false;
-    const linkLocal = address.length === 16 && address[0] === 0xfe && address[1] === 0x80;
-    return linkLocal || (this.#isInside(address) && !this.#isBroadcast(address));
-  }
-
-  #isBroadcast(address: Address): boolean {
-    return address.length === 4 && this.#isInside(address) && (address[3]! | this.#mask()) === 0xff;
-  }
-
-  #mask(): number {
-    return (0xff << (32 - this.#network.bits)) & 0xff;
-  }
-
-  /** What a guest without an address may send: DHCP, and discovery. */
-  #isNewcomer({ source, protocol }: IpPacket): boolean {
-    if (source.some((byte) => byte !== 0)) return false;
-    return source.length === 4 ? protocol === PROTOCOL.UDP : protocol === PROTOCOL.ICMPV6;
-  }
-
-  #isForDhcp(address: Address): boolean {
-    return sameBytes(address, this.#network.gateway) || address.every((byte) => byte === 0xff);
   }
 }
