@@ -23,8 +23,8 @@ export type Route =
 export interface Gate {
   /** Never throws, never rejects: what goes wrong is a no. */
   route(flow: Flow): Route | Promise<Route>;
-  /** The names by which the guest was told a flow's address. */
-  namesOf(flow: Flow): readonly string[];
+  /** What the guest may call the host there: names by which it was told the address, and the address where that is allowed. */
+  hostsOf(flow: Flow): readonly string[];
   /** Whether lists that have changed still allow it. */
   stillAllows(flow: Flow): boolean;
 }

@@ -81,6 +81,7 @@ export class Gateway {
       isOwn: (address) => own.has(address),
       isGateway: (address) => network.isGateway(address),
       isInside: (address) => network.isInside(address),
+      isUnreadable: (flow) => reader?.cannotRead(flow) ?? false,
     });
     this.#neighbours = new Neighbours(clock, (address) => this.#ask(address));
     this.#output = new IpOutput(this.link, this.#neighbours, plan.mtu);

@@ -18,7 +18,16 @@ import type { Clock } from './clock.js';
 import type { Flow, Gate, Route } from './gate.js';
 import { Names } from './names.js';
 import type { NetDecision, NetFlow, NetPolicy, NetQuestion } from './net-policy.js';
-import { matches, names as namesAddress, namesExactly, parseRule, type Rule, type Subject } from './rule.js';
+import {
+  isHostName,
+  matches,
+  names as namesAddress,
+  namesExactly,
+  parseRule,
+  type Rule,
+  type Subject,
+} from './rule.js';
+import { withLimit } from './time-limit.js';
 
 /** How long a function may take to decide. */
 const DECISION_MS = 10_000;
@@ -33,6 +42,8 @@ export interface PolicyPlace {
   isInside(address: Address): boolean;
   /** Whether an address is one of the host's. */
   isOwn(address: Address): boolean;
+  /** Whether it is what `fetch` should see and cannot. */
+  isUnreadable(flow: Flow): boolean;
   decided(decision: NetDecision): void;
 }
 
@@ -74,17 +85,20 @@ export class Policy implements Gate {
     const { allowed, reason } = this.#judge(subject, flow);
     const { connect } = this.#policy;
     if (!allowed) return this.#deny_(seen, reason);
+    if (this.#place.isUnreadable(flow)) return this.#deny_(seen, 'HTTP/3, which cannot be read');
     if (!connect) return this.#send(seen, seen, reason);
-    return withLimit(this.#place.clock, async () => connect(seen)).then(
+    return withLimit(this.#place.clock, DECISION_MS, async () => connect(seen)).then(
       (answer) => this.#follow(seen, answer),
       (error: unknown) => this.#deny_(seen, `connect: ${messageOf(error)}`, error),
     );
   }
 
-  /** Of these, the ones that the lists allow by name if they name any: an address may have others. */
-  namesOf(flow: Flow): readonly string[] {
+  hostsOf(flow: Flow): readonly string[] {
     const subject = this.#subjectOf(flow);
-    return subject.names.filter((name) => this.#judge({ ...subject, names: [name] }, flow).allowed);
+    const allows = (...names: string[]): boolean => this.#judge({ ...subject, names }, flow).allowed;
+    const names = subject.names.filter((name) => allows(name));
+    // Where only a name is allowed, the address is not another name for it: servers have more pages than one.
+    return allows() ? [...names, formatAddress(flow.address)] : names;
   }
 
   stillAllows(flow: Flow): boolean {
@@ -93,6 +107,8 @@ export class Policy implements Gate {
 
   /** Whether a name may be asked for at all: what cannot be reached must not be a way to tell something to its name server. */
   mayResolve(name: string): Verdict {
+    // The host's resolver would see another name than the rules do: it stops at a zero byte, and folds what only looks like a letter.
+    if (name !== '' && !isHostName(name)) return { allowed: false, reason: 'not the name of a host' };
     const subject: Subject = {
       proto: undefined,
       port: undefined,
@@ -119,7 +135,7 @@ export class Policy implements Gate {
   async askDns(question: NetQuestion): Promise<{ addresses: Address[] } | false | undefined> {
     const { dns } = this.#policy;
     if (!dns) return;
-    const answer = await withLimit(this.#place.clock, async () => dns(question));
+    const answer = await withLimit(this.#place.clock, DECISION_MS, async () => dns(question));
     if (answer === undefined || answer === false) return answer;
     const addresses = Array.isArray(answer) ? answer.map((text) => parseAddress(String(text))) : [undefined];
     if (addresses.includes(undefined)) throw new TypeError('returned no list of addresses');
@@ -252,22 +268,5 @@ function parseList(key: string, list: readonly (string | RegExp)[], issues: Conf
       issues.push({ path: `${key}.${index}`, message: messageOf(error) });
       return [];
     }
-  });
-}
-
-/** A function's answer, or its failure to give one in time; a stream that comes too late is closed. */
-function withLimit<T>(clock: Clock, ask: () => Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    let late = false;
-    const cancel = clock.after(DECISION_MS, () => {
-      late = true;
-      reject(new Error(`no answer within ${DECISION_MS / 1000} s`));
-    });
-    ask()
-      .then((answer) => {
-        if (late && answer instanceof Duplex) answer.destroy();
-        resolve(answer);
-      }, reject)
-      .finally(cancel);
   });
 }

@@ -23,8 +23,11 @@ export interface Rule {
     | { readonly is: 'network'; readonly base: Address; readonly bits: number };
 }
 
-const NAME =
-  /^(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
+/** Letters, digits, hyphens (RFC 1123 §2.1), and underscores, which names of services have; other letters come as `xn--`. */
+const NAME = /^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
+
+/** @param name in lower case, without a dot at its end */
+export const isHostName = (name: string): boolean => NAME.test(name);
 
 /** @throws RangeError that says what is wrong, to be read after the entry's path */
 export function parseRule(entry: string | RegExp): Rule {
@@ -89,7 +92,7 @@ function parseHost(text: string, entry: string): Rule['host'] {
   }
   const name = text.toLowerCase().replace(/\.$/, '');
   // Numbers and dots that are no address would never match a name.
-  if (!NAME.test(name) || /^[\d.]+$/.test(name) || /^0x/.test(name)) {
+  if (!isHostName(name.replace(/^\*\./, '')) || /^[\d.]+$/.test(name) || /^0x/.test(name)) {
     throw new RangeError(`"${entry}" is not a name, an address or a network`);
   }
   if (!name.startsWith('*.')) return { is: 'name', test: (other) => other === name };

@@ -51,7 +51,7 @@ export class TcpOutgoing {
       near.once('close', () => far.destroy());
       relay.join(connection, near);
       connection.accept(relay);
-      await this.#reader.take(far, flow, route, this.#gate.namesOf(flow));
+      await this.#reader.take(far, flow, route, this.#gate.hostsOf(flow));
     } else {
       const socket = connect({ host: route.address, port: route.port, allowHalfOpen: true });
       this.#connect(connection, relay, socket);

@@ -160,7 +160,7 @@ export class UserNet extends EventEmitter<UserNetEvents> implements NetBackend {
 
 /** @throws ConfigError */
 function makeReader(
-  { fetch, secrets, trust }: UserNetOptions,
+  { fetch, secrets, trust, clock = hostClock }: UserNetOptions,
   decided: (decision: NetDecision) => void,
 ): HttpReader | undefined {
   if (fetch === undefined && secrets === undefined) return;
@@ -168,7 +168,7 @@ function makeReader(
     throw new ConfigError([{ path: 'fetch', message: 'must be a function' }]);
   }
   try {
-    return new HttpReader({ fetch, secrets, trust, decided });
+    return new HttpReader({ fetch, secrets, trust, clock, decided });
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     const [path, ...rest] = error.message.split(': ');

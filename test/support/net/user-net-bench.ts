@@ -83,3 +83,38 @@ export const closed = (connection: GuestTcp): Promise<string> =>
   new Promise((resolve) => {
     connection.onClose = resolve;
   });
+
+/** Whether a connection is let through, to policies that let streams of their own answer. */
+export async function tries(bench: UserNetBench, address: string, port = 80): Promise<boolean> {
+  const before = bench.decisions.length;
+  const connection = bench.guest.connect(address, port);
+  await until(() => bench.decisions.length > before, `a decision about ${address}`);
+  await until(() => connection.state !== 'syn-sent', `an end with ${address}`);
+  const open = connection.state === 'open';
+  if (open) connection.reset();
+  bench.guest.sweep();
+  return open;
+}
+
+/** Asks the network's resolver for an A record. @param labels of the name, where its dots do not say that */
+export async function resolveName(
+  bench: UserNetBench,
+  name: string,
+  labels: readonly string[] = name.split('.'),
+): Promise<{ code: number; addresses: string[] }> {
+  const encoded = labels.flatMap((label) => [Buffer.byteLength(label), ...Buffer.from(label)]);
+  const answer = new Promise<Uint8Array>((resolve) => {
+    bench.guest.onUdp = ({ data }) => resolve(data);
+  });
+  const query = Uint8Array.from([0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, ...encoded, 0, 0, 1, 0, 1]);
+  bench.guest.sendUdp('10.0.2.3', 4000, 53, query);
+  const bytes = await answer;
+  const addresses: string[] = [];
+  const count = bytes[6]! * 256 + bytes[7]!;
+  // Each answer ends with the four bytes of its address, behind ten of the record's and the name.
+  for (let at = bytes.length, left = count; left > 0; left -= 1) {
+    addresses.unshift(bytes.slice(at - 4, at).join('.'));
+    at -= 4 + 10 + encoded.length + 1;
+  }
+  return { code: bytes[3]! & 15, addresses };
+}

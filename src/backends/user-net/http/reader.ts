@@ -3,7 +3,7 @@
  * Runs on: main.
  */
 import type { Duplex } from 'node:stream';
-import { formatAddress } from '../address.js';
+import type { Clock } from '../clock.js';
 import type { Flow } from '../gate.js';
 import type { NetDecision } from '../net-policy.js';
 import type { CertificateAuthority } from './certificates.js';
@@ -18,6 +18,7 @@ export interface HttpReaderOptions {
   readonly secrets: Readonly<Record<string, NetSecret>> | undefined;
   /** Certificates that servers may have beside those that Node trusts, PEM. */
   readonly trust: string | undefined;
+  readonly clock: Clock;
   readonly decided: (decision: NetDecision) => void;
 }
 
@@ -42,16 +43,23 @@ export class HttpReader {
     return proto === 'tcp' && (port === PORT.HTTP || port === PORT.HTTPS);
   }
 
-  /** Takes the guest's end of a connection to where the policy has let it. */
+  /** HTTP/3 (RFC 9114) goes by UDP to the same servers: whoever relies on `fetch` would not see it. Programs then use TCP. */
+  cannotRead({ proto, port }: Flow): boolean {
+    return this.#options.fetch !== undefined && proto === 'udp' && port === PORT.HTTPS;
+  }
+
+  /**
+   * Takes the guest's end of a connection to where the policy has let it.
+   * @param hosts what the guest may call the host there
+   */
   async take(
     stream: Duplex,
     flow: Flow,
     to: { address: string; port: number },
-    names: readonly string[],
+    hosts: readonly string[],
   ): Promise<void> {
     const interceptor = await this.#load();
-    const known = [...names, formatAddress(flow.address)];
-    interceptor.take(stream, { ...to, names: known, tls: flow.port === PORT.HTTPS });
+    interceptor.take(stream, { ...to, hosts, tls: flow.port === PORT.HTTPS });
   }
 
   async close(): Promise<void> {
@@ -68,12 +76,10 @@ export class HttpReader {
   #load(): Promise<Interceptor> {
     this.#interceptor ??= Promise.all([import('./interceptor.js'), this.#loadAuthority()]).then(
       ([{ Interceptor }, authority]) => {
-        const { fetch, trust, decided } = this.#options;
+        const { fetch, trust, clock, decided } = this.#options;
         return new Interceptor({
-          fetch,
+          ...{ fetch, trust, clock, authority },
           secrets: this.secrets,
-          authority,
-          trust,
           decided: (verdict, host, { address, port }, reason, error) =>
             decided({
               verdict,

@@ -1,107 +1,21 @@
 /** A guest's HTTP and HTTPS under a policy's function: answered, passed on, refused; certificates; secrets that a guest never has. */
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer, request as httpRequest, type IncomingMessage } from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
 import { connect as tlsConnect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CertificateAuthority } from '../../../../src/backends/user-net/http/certificates.js';
 import { Secrets } from '../../../../src/backends/user-net/http/secrets.js';
 import type { UserNetOptions } from '../../../../src/backends/user-net/user-net.js';
 import { GuestStream } from '../../../support/net/guest-stream.js';
-import { type UserNetBench, until, userNet } from '../../../support/net/user-net-bench.js';
+import { resolveName, type UserNetBench, until, userNet } from '../../../support/net/user-net-bench.js';
+import { get, WEB_ADDRESS, WebBench } from '../../../support/net/web-bench.js';
 
-const ADDRESS = '93.184.216.34';
-const authority = new CertificateAuthority('test servers');
-const seen: { method: string; url: string; headers: IncomingMessage['headers']; body: string }[] = [];
+const web = new WebBench();
+const { authority, seen } = web;
+beforeAll(() => web.listen());
+afterAll(() => web[Symbol.asyncDispose]());
 
-const listener = (request: IncomingMessage, response: import('node:http').ServerResponse): void => {
-  const chunks: Buffer[] = [];
-  request.on('data', (chunk) => void chunks.push(chunk));
-  request.on('end', () => {
-    const { method, url, headers } = request;
-    seen.push({ method: method!, url: url!, headers, body: Buffer.concat(chunks).toString() });
-    response
-      .writeHead(201, { 'X-From': 'server', 'Set-Cookie': ['a=1', 'b=2'] })
-      .end(`hello from ${headers.host}`);
-  });
-};
-const web = createServer(listener);
-const secureWeb = createTlsServer(
-  { SNICallback: (name, done) => done(null, authority.contextFor(name)) },
-  listener,
-);
-let ports: { http: number; https: number };
-
-beforeAll(async () => {
-  for (const server of [web, secureWeb]) {
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-  }
-  const portOf = (server: typeof web | typeof secureWeb): number =>
-    (server.address() as { port: number }).port;
-  ports = { http: portOf(web), https: portOf(secureWeb) };
-});
-afterAll(() => {
-  web.close();
-  secureWeb.close();
-});
-
-/** A network where three names lead to one public address, and that to this process. */
-function reading(options: UserNetOptions): UserNetBench {
-  return userNet({
-    dns: ({ name }) => (name.endsWith('.test') ? [ADDRESS] : false),
-    connect: ({ port }) => ({ address: '127.0.0.1', port: port === 443 ? ports.https : ports.http }),
-    trust: authority.pem,
-    ...options,
-  });
-}
-
-/** Asks the network's resolver, so that the name counts. */
-async function resolve(bench: UserNetBench, name: string): Promise<void> {
-  const labels = name.split('.').flatMap((label) => [label.length, ...Buffer.from(label)]);
-  const answer = new Promise<void>((done) => {
-    bench.guest.onUdp = () => done();
-  });
-  bench.guest.sendUdp(
-    '10.0.2.3',
-    4000,
-    53,
-    Uint8Array.from([1, 2, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, ...labels, 0, 0, 1, 0, 1]),
-  );
-  await answer;
-}
-
-interface Reply {
-  readonly status: number;
-  readonly headers: IncomingMessage['headers'];
-  readonly body: string;
-}
-
-/** A request as a program in the guest makes it, over the guest's own TCP. */
-async function get(
-  bench: UserNetBench,
-  url: string,
-  { method = 'GET', headers = {}, body = '', host = new URL(url).host } = {},
-): Promise<Reply> {
-  const { protocol, hostname, pathname, search } = new URL(url);
-  const tls = protocol === 'https:';
-  const raw = new GuestStream(bench.guest.connect(ADDRESS, tls ? 443 : 80));
-  const ca = (await bench.net.certificate())!;
-  const stream = tls ? tlsConnect({ socket: raw, servername: hostname, ca }) : raw;
-  if (tls) await once(stream, 'secureConnect');
-  const request = httpRequest({
-    createConnection: () => stream,
-    method,
-    path: pathname + search,
-    headers: { host, connection: 'close', ...headers },
-  });
-  request.end(body);
-  const [response] = (await once(request, 'response')) as [IncomingMessage];
-  const chunks: Buffer[] = [];
-  for await (const chunk of response) chunks.push(chunk as Buffer);
-  return { status: response.statusCode!, headers: response.headers, body: Buffer.concat(chunks).toString() };
-}
+const reading = (options: UserNetOptions): UserNetBench => web.network(options);
+const resolve = resolveName;
 
 describe.each(['http', 'https'])('%s', (scheme) => {
   const url = `${scheme}://one.test/path?x=1`;
@@ -203,7 +117,7 @@ describe('https', () => {
   it('is not read when there is neither function nor secret', async () => {
     await using bench = reading({});
     expect(await bench.net.certificate()).toBeUndefined();
-    const raw = new GuestStream(bench.guest.connect(ADDRESS, 443));
+    const raw = new GuestStream(bench.guest.connect(WEB_ADDRESS, 443));
     const stream = tlsConnect({ socket: raw, servername: 'one.test', ca: authority.pem });
     await once(stream, 'secureConnect'); // the server's own certificate
     stream.destroy();
