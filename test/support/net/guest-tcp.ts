@@ -368,6 +368,14 @@ export class GuestTcp {
 
 const endOf = ({ seq, data, fin }: Unacked): number => (seq + data.length + (fin ? 1 : 0)) >>> 0;
 
+export interface TcpOptions {
+  mss?: number;
+  scale?: number;
+  sackPermitted?: true;
+  /** First byte, and the one behind the last. */
+  sack?: [left: number, right: number][];
+}
+
 export interface ParsedTcp {
   readonly sourcePort: number;
   readonly destinationPort: number;
@@ -375,7 +383,7 @@ export interface ParsedTcp {
   readonly ack: number;
   readonly flags: string;
   readonly window: number;
-  readonly options: { readonly mss?: number; readonly scale?: number };
+  readonly options: TcpOptions;
   readonly data: Uint8Array;
 }
 
@@ -384,7 +392,7 @@ export function readTcp(payload: Uint8Array): ParsedTcp {
   const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
   const header = (payload[12]! >> 4) * 4;
   const letters = ['F', 'S', 'R', 'P', 'A', 'U'].filter((_, bit) => (payload[13]! >> bit) & 1);
-  const options: { mss?: number; scale?: number } = {};
+  const options: TcpOptions = {};
   for (let at = 20; at < header; ) {
     const kind = payload[at]!;
     if (kind === 0) break;
@@ -394,6 +402,14 @@ export function readTcp(payload: Uint8Array): ParsedTcp {
     }
     if (kind === 2) options.mss = view.getUint16(at + 2);
     if (kind === 3) options.scale = payload[at + 2]!;
+    if (kind === 4) options.sackPermitted = true;
+    if (kind === 5) {
+      const count = (payload[at + 1]! - 2) / 8;
+      options.sack = Array.from({ length: count }, (_, block) => [
+        view.getUint32(at + 2 + 8 * block),
+        view.getUint32(at + 6 + 8 * block),
+      ]);
+    }
     at += payload[at + 1]!;
   }
   return {

@@ -148,6 +148,7 @@ export class Connection {
   #synReceived(syn: Segment): void {
     const v6 = this.path.guest.length === 16;
     const receiver = new Receiver(this.#host.pool, syn.seq);
+    receiver.sack = syn.sackPermitted;
     this.#output.receiver = receiver;
     if (syn.windowScale !== undefined) {
       this.#scale = syn.windowScale;

@@ -1,8 +1,10 @@
 /**
- * Data that came before what precedes it (RFC 9293 §3.10.7.4): kept in order and without overlaps until the gap is filled.
+ * Data that came before what precedes it (RFC 9293 §3.10.7.4): kept in order and without overlaps until the gap is filled, and told of
+ * in blocks (RFC 2018).
  * Bounded by the window, which the caller cuts data to, and by a number of pieces.
  * Runs on: main.
  */
+import { MAX_SACK_BLOCKS, type SackBlock } from './segment.js';
 import { add, before, distance, notAfter } from './sequence.js';
 
 /** A guest that sends single bytes with gaps between them must not cost much more than its window. */
@@ -11,10 +13,13 @@ const MAX_PIECES = 128;
 interface Piece {
   readonly seq: number;
   readonly bytes: Uint8Array;
+  /** The number of the last arrival that had some of it. */
+  arrival: number;
 }
 
 export class OutOfOrder {
   #pieces: Piece[] = [];
+  #arrivals = 0;
 
   /** Bytes kept. */
   get length(): number {
@@ -25,20 +30,49 @@ export class OutOfOrder {
     return this.#pieces.length === 0;
   }
 
-  /** Keeps what is new of `bytes`; what came first counts. Forgets the farthest when there are too many pieces. */
+  /**
+   * What to tell the guest: whole stretches, the one that something came for last first, so that each is told several times (RFC 2018
+   * §4). Empty without a gap.
+   */
+  get blocks(): SackBlock[] {
+    const runs: { left: number; right: number; arrival: number }[] = [];
+    for (const { seq, bytes, arrival } of this.#pieces) {
+      const last = runs.at(-1);
+      const right = add(seq, bytes.length);
+      if (last?.right !== seq) runs.push({ left: seq, right, arrival });
+      else {
+        last.right = right;
+        last.arrival = Math.max(last.arrival, arrival);
+      }
+    }
+    runs.sort((a, b) => b.arrival - a.arrival);
+    return runs.slice(0, MAX_SACK_BLOCKS).map(({ left, right }) => ({ left, right }));
+  }
+
+  /**
+   * Keeps what is new of `bytes`; what came first counts. Forgets the farthest when there are too many pieces, even if the guest was
+   * told of it (RFC 2018 §8).
+   */
   insert(seq: number, bytes: Uint8Array): void {
     const added: Piece[] = [];
+    this.#arrivals += 1;
+    const arrival = this.#arrivals;
+    const keep = (from: number, to: number): void => {
+      // A copy: a small piece must not keep the frame it came in.
+      added.push({ seq: from, bytes: bytes.slice(distance(seq, from), distance(seq, to)), arrival });
+    };
     let start = seq;
     const end = add(seq, bytes.length);
     for (const piece of this.#pieces) {
       const stop = add(piece.seq, piece.bytes.length);
       if (notAfter(stop, start)) continue;
       if (notAfter(end, piece.seq)) break;
-      if (before(start, piece.seq)) added.push(cut(seq, bytes, start, piece.seq));
+      piece.arrival = arrival;
+      if (before(start, piece.seq)) keep(start, piece.seq);
       start = stop;
       if (notAfter(end, start)) break;
     }
-    if (before(start, end)) added.push(cut(seq, bytes, start, end));
+    if (before(start, end)) keep(start, end);
     if (added.length === 0) return;
     this.#pieces.push(...added);
     this.#pieces.sort((a, b) => -distance(a.seq, b.seq));
@@ -60,9 +94,3 @@ export class OutOfOrder {
     this.#pieces = [];
   }
 }
-
-/** A copy: a small piece must not keep the frame it came in. */
-const cut = (seq: number, bytes: Uint8Array, start: number, end: number): Piece => ({
-  seq: start,
-  bytes: bytes.slice(distance(seq, start), distance(seq, end)),
-});

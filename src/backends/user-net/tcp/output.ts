@@ -54,6 +54,8 @@ export class Output {
       mss: syn ? this.#host.mss() : undefined,
       // Whoever opens offers to scale; whoever answers does so if that was offered (RFC 7323 §2.2).
       windowScale: syn && (!receiver || receiver.shift > 0) ? WINDOW_SHIFT : undefined,
+      sackPermitted: syn && (!receiver || receiver.sack),
+      sack: syn || length > 0 ? undefined : receiver?.sackBlocks,
     };
     const sent = this.#host.transmit(header, offset, length);
     if (sent && flags & FLAG.ACK) this.#ackDue = false;

@@ -5,6 +5,7 @@
  */
 import { type Allowance, Grant } from './allowance.js';
 import { OutOfOrder } from './out-of-order.js';
+import type { SackBlock } from './segment.js';
 import { add, before, distance, notAfter } from './sequence.js';
 
 /** Bytes that a connection may have waiting for its host socket: at first, and when it is fast. */
@@ -18,6 +19,8 @@ export class Receiver {
   next: number;
   /** Our scale, if the guest knows of scales. */
   shift = 0;
+  /** Whether the guest wants to be told what came behind a gap. */
+  sack = false;
   /** The guest has ended its side, and all of it has come. */
   ended = false;
   readonly #grant: Grant;
@@ -42,6 +45,11 @@ export class Receiver {
 
   get hasGap(): boolean {
     return !this.#early.isEmpty || this.#fin !== undefined;
+  }
+
+  /** What came behind a gap, if there is one and the guest wants to know. */
+  get sackBlocks(): readonly SackBlock[] | undefined {
+    return this.sack && !this.#early.isEmpty ? this.#early.blocks : undefined;
   }
 
   /** Bytes that wait for what precedes them. */

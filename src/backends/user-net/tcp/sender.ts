@@ -1,6 +1,8 @@
 /**
  * The half of a connection that brings data to the guest: what is unacknowledged, what may be sent now, and when to send again.
  * After a timeout it goes back to the first unacknowledged byte. A closed window is probed for as long as the guest answers.
+ * There is no scoreboard of what the guest has behind a gap (RFC 6675): a guest without room is known at once and nothing is sent, so
+ * that the only losses are those of the guest's own making, and NewReno mends them.
  * Runs on: main.
  */
 import { type Clock, LazyTimer } from '../clock.js';

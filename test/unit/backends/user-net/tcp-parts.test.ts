@@ -66,6 +66,32 @@ describe('data out of order', () => {
     }
   });
 
+  it('is told of in whole stretches, four at most, the last one that came first (RFC 2018 §4)', () => {
+    const early = new OutOfOrder();
+    const came = (...starts: number[]): number[][] => {
+      for (const start of starts) early.insert(start >>> 0, new Uint8Array(10));
+      return early.blocks.map(({ left, right }) => [left, right]);
+    };
+    expect(early.blocks).toEqual([]);
+    expect(came(100, 300)).toEqual([
+      [300, 310],
+      [100, 110],
+    ]);
+    // Joined to one; then again, which tells what the guest may have missed.
+    expect(came(110)[0]).toEqual([100, 120]);
+    expect(came(305)[0]).toEqual([300, 315]);
+    expect(came(100)[0]).toEqual([100, 120]);
+    expect(came(500, 700, 900)).toEqual([
+      [900, 910],
+      [700, 710],
+      [500, 510],
+      [100, 120],
+    ]);
+    early.take(100);
+    early.take(110);
+    expect(early.blocks.map(({ left }) => left)).toEqual([900, 700, 500, 300]);
+  });
+
   it('keeps a limited number of pieces, the nearest', () => {
     const early = new OutOfOrder();
     for (let piece = 1000; piece > 0; piece -= 1) early.insert(piece * 2, Uint8Array.of(piece & 255));

@@ -20,8 +20,15 @@ function byHand(bench = new TcpBench({ incoming: () => {} })) {
   bench.guest.answersStrays = false;
   bench.guest.onPacket = ({ payload, protocol }) => protocol === 6 && void seen.push(readTcp(payload));
   const ends = bench.guest.ends(Uint8Array.of(93, 184, 216, 34));
-  const send = (flags: string, seq: number, ack?: number, data?: Uint8Array, window = 65_535): void => {
-    const fields = { sourcePort: 5000, destinationPort: 80, seq, flags, window };
+  const send = (
+    flags: string,
+    seq: number,
+    ack?: number,
+    data?: Uint8Array,
+    window = 65_535,
+    options: number[] = [],
+  ): void => {
+    const fields = { sourcePort: 5000, destinationPort: 80, seq, flags, window, options };
     bench.guest.sendFrame(
       tcpFrame(ends, { ...fields, ...(ack !== undefined && { ack }), ...(data && { data }) }),
     );
@@ -143,6 +150,64 @@ describe('a segment', () => {
     send('PA', 100, at, Buffer.from('hello, the '));
     expect(text).toBe('hello, the orld'); // what came first counts
     expect(seen.at(-1)).toMatchObject({ ack: 115 });
+  });
+});
+
+describe('the options of an opening', () => {
+  const MSS = [2, 4, 5, 0xb4];
+  const SCALE = [1, 3, 3, 7];
+  const SACK_PERMITTED = [1, 1, 4, 2];
+  const opened = (...options: number[]) => {
+    const hand = byHand(new TcpBench());
+    hand.send('S', 99, undefined, undefined, 65_535, options);
+    return { ...hand, answer: hand.seen[0]!.options, at: (hand.seen[0]!.seq + 1) >>> 0 };
+  };
+
+  it('are answered as far as the guest has them (RFC 7323 §2.2, RFC 2018 §2), and timestamps are not', () => {
+    const TIMESTAMPS = [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0];
+    const { answer } = opened(...MSS, ...SCALE, ...SACK_PERMITTED, ...TIMESTAMPS);
+    expect(answer).toEqual({ mss: 1460, scale: 5, sackPermitted: true });
+    expect(opened(...MSS).answer).toEqual({ mss: 1460 });
+    expect(opened().answer).toEqual({ mss: 1460 });
+  });
+
+  it('are all offered to a guest that is asked', () => {
+    const { bench, seen } = byHand();
+    bench.connect(5000);
+    bench.clock.advance(1);
+    expect(seen[0]).toMatchObject({ flags: 'S', options: { mss: 1460, scale: 5, sackPermitted: true } });
+  });
+
+  it('have the guest told what came behind a gap, until that is filled (RFC 2018 §3)', () => {
+    const { seen, send, at } = opened(...SACK_PERMITTED);
+    const came = (seq: number, length = 10): object => {
+      send('PA', seq, at, new Uint8Array(length));
+      return { ack: seen.at(-1)!.ack, sack: seen.at(-1)!.options.sack };
+    };
+    expect(came(100)).toEqual({ ack: 110, sack: undefined });
+    expect(came(120)).toEqual({ ack: 110, sack: [[120, 130]] });
+    expect(came(140)).toEqual({
+      ack: 110,
+      sack: [
+        [140, 150],
+        [120, 130],
+      ],
+    });
+    expect(came(110)).toEqual({ ack: 130, sack: [[140, 150]] });
+    expect(came(130)).toEqual({ ack: 150, sack: undefined });
+  });
+
+  it('do not make a segment with data longer, nor tell a guest that did not ask', () => {
+    const { bench, seen, send, at } = opened(...SACK_PERMITTED);
+    send('PA', 120, at, new Uint8Array(10));
+    bench.users[0]!.connection.write(new Uint8Array(1000));
+    bench.clock.advance(1);
+    const lengths = seen.map(({ data }) => data.length).filter((length) => length > 0);
+    expect(lengths).toEqual([536, 464]); // without an MSS of the guest's
+    expect(seen.filter(({ data, options }) => data.length > 0 && options.sack)).toEqual([]);
+    const other = opened();
+    other.send('PA', 120, other.at, new Uint8Array(10));
+    expect(other.seen.at(-1)!.options).toEqual({});
   });
 });
 
