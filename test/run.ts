@@ -54,8 +54,8 @@ async function* everything(): AsyncGenerator<Counts> {
   );
   yield suite('without KVM', ['unit', 'conformance', 'fuzz']);
   yield* after(
-    'iproute2',
-    () => ensureInstalled(['iproute2'], { reason: 'the tests of tap interfaces', progress }),
+    'iproute2 and tcpdump',
+    () => ensureInstalled(['iproute2', 'tcpdump'], { reason: 'the tests of networks', progress }),
     [() => suite('networks of this host: sockets under load, tap interfaces', ['network'])],
   );
 

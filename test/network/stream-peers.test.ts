@@ -1,18 +1,11 @@
 /** The stream of frames against those who defined it: QEMU's `-netdev stream`, with its own user network behind it, and passt. */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
 import { StreamNetwork } from '../../src/backends/stream-network.js';
+import { hasProgram } from '../support/has-program.js';
 import { scratch } from '../support/scratch.js';
 
-const has = (program: string): boolean => {
-  try {
-    execFileSync('sh', ['-c', `command -v ${program}`], { stdio: 'pipe' });
-    return true;
-  } catch {
-    return false;
-  }
-};
 const GUEST = [2, 0, 0, 0, 0, 1];
 const DISCOVER_ID = 0x0102_0304;
 
@@ -69,7 +62,7 @@ function discover(): Buffer {
 }
 
 describe('a stream of frames is understood', () => {
-  it.skipIf(!has('qemu-system-x86_64'))(
+  it.skipIf(!hasProgram('qemu-system-x86_64'))(
     'by QEMU',
     async () => {
       using folder = scratch();
@@ -93,7 +86,7 @@ describe('a stream of frames is understood', () => {
     60_000,
   );
 
-  it.skipIf(!has('passt'))(
+  it.skipIf(!hasProgram('passt'))(
     'by passt',
     async ({ skip }) => {
       using folder = scratch();
