@@ -13,7 +13,7 @@ const NOT_APPLICABLE: Readonly<Record<string, string>> = {
   '2.10': 'no device has shared memory regions; their registers say so (mmio-registers.test.ts)',
   '4.1': 'there is no PCI bus',
   '4.3': 'there is no channel I/O: that is s390',
-  '5.1.6.5.7.3': 'VIRTIO_NET_F_RSS is not offered',
+  '5.1.6.5.7.3': 'VIRTIO_NET_F_RSS is not offered (virtio-net.test.ts; why: src/devices/net/device.ts)',
   '5.3.6.2': 'VIRTIO_CONSOLE_F_MULTIPORT is not offered',
 };
 

@@ -410,3 +410,32 @@ describe('offloads the driver changes while it runs (virtio 1.2 §5.1.6.5.8)', (
     expect(network.guestOffloads).toBe(NF.GUEST_CSUM);
   });
 });
+
+describe('the features of a device (virtio 1.2 §5.1.3)', () => {
+  const bit = (number: number): bigint => 1n << BigInt(number);
+  /** ECN, UFO and USO, both ways, beside what OFFLOADS has. */
+  const CUTTING = OFFLOADS | [9, 10, 13, 14, 54, 55, 56].reduce((all, number) => all | bit(number), 0n);
+  const ECN = bit(9) | bit(13);
+  const FRAMES = OFFLOADS | ECN;
+  /** CTRL_VLAN, HASH_REPORT, GUEST_HDRLEN, RSS, RSC_EXT, STANDBY, SPEED_DUPLEX. */
+  const NEVER = [19, 57, 59, 60, 61, 62, 63].reduce((all, number) => all | bit(number), 0n);
+  const frames = (offloads: boolean) => new FrameLink(Object.assign(new TestNetwork(), { offloads }));
+
+  it.each([
+    ['everything', new TestVnet({ offloads: CUTTING }), CUTTING],
+    ['checksums', new TestVnet({ offloads: NF.CSUM | NF.GUEST_CSUM }), NF.CSUM | NF.GUEST_CSUM],
+    ['nothing', new TestVnet(), 0n],
+    ['frames with their work left undone', frames(true), FRAMES],
+    ['frames', frames(false), 0n],
+  ])('are those of its back end, which can do: %s', (_, backend, offered) => {
+    const { driver } = plug(new NetDevice('net0', { backend, mac: GUEST_MAC }));
+    expect([driver.offered & CUTTING, driver.offered & NEVER]).toEqual([offered, 0n]);
+  });
+
+  it('do not stand without those they need (§5.1.3.1)', async () => {
+    const { driver } = plugNet({ network: new TestVnet({ offloads: CUTTING }) });
+    for (const without of [NF.CSUM, NF.GUEST_CSUM, NF.CTRL_VQ]) {
+      expect(() => driver.start({ features: ~without })).toThrow();
+    }
+  });
+});

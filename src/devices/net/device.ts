@@ -18,6 +18,11 @@ import { Transmitter } from './transmitter.js';
 export const QUEUE_SIZE = 256;
 const CONTROL_SIZE = 64;
 
+/**
+ * What the device does whatever is behind it. What frames may leave undone is offered as the back end can do it. Not offered: VLAN
+ * filtering, which RxFilter would have no use for; RSS and hash reports, since a tap has flows come back to the queue they were sent
+ * from by itself (§5.1.6.5.6) and lets nobody set its hash without CAP_BPF, and the other back ends have one pair.
+ */
 const OWN_FEATURES =
   F.MAC |
   F.MRG_RXBUF |

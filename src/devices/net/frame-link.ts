@@ -10,7 +10,10 @@ import { isComplete, PLAIN, readHeader, writeHeader } from './header.js';
 import { type Frame, finish, soundHeader, takes } from './offload.js';
 import { ETHERNET, F, HEADER, MAX_FRAME } from './protocol.js';
 
-/** What a network with `offloads` makes possible. */
+/**
+ * What a network with `offloads` makes possible. Not UFO and USO, which only a tap has: a network of plain frames would be handed datagrams
+ * as large as the guest likes, to be cut here for a receiver that must take each by itself anyway.
+ */
 const OFFLOADS =
   F.CSUM | F.GUEST_CSUM | F.GUEST_TSO4 | F.GUEST_TSO6 | F.GUEST_ECN | F.HOST_TSO4 | F.HOST_TSO6 | F.HOST_ECN;
 
