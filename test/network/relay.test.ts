@@ -3,13 +3,25 @@ import { createHash } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
-import { MiB } from '../../src/base/units.js';
+import { KiB, MiB } from '../../src/base/units.js';
 import { ip } from '../support/net/guest-frames.js';
 import { closed, serve, until, userNet } from '../support/net/user-net-bench.js';
 import { Random } from '../support/random.js';
 
 const HOST = '10.0.2.2';
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
+
+/** Of this process, without garbage, bytes. */
+function usedMemory(): number {
+  collect();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
+
 const allowHost = { allow: ['host'] };
 
 describe('a connection of the guest', () => {
@@ -142,6 +154,34 @@ describe('a connection of the guest', () => {
     await until(() => bench.net.stats().tcpConnections === 0);
     expect(bench.guest.unsound).toEqual([]);
   }, 30_000);
+
+  it('is one of a thousand idle ones, which cost some kilobytes each, and nothing when they have ended', async () => {
+    await using server = await serve((socket) => socket.pipe(socket));
+    await using bench = userNet(allowHost);
+    const round = async (): Promise<number> => {
+      const before = usedMemory();
+      const all = Array.from({ length: 1000 }, () => bench.guest.connect(HOST, server.port));
+      for (const connection of all) connection.write(Buffer.from('hello'));
+      await until(() => all.every(({ received }) => received === 5), 'a thousand answers', 60_000);
+      const used = usedMemory() - before;
+      expect(bench.net.stats().tcpConnections).toBe(1000);
+      for (const connection of all) connection.reset();
+      bench.guest.sweep();
+      await until(
+        () => bench.net.stats().tcpConnections === 0 && server.sockets.size === 0,
+        'the end',
+        60_000,
+      );
+      return used;
+    };
+    await round(); // what is only made once
+    const before = usedMemory();
+    const used = await round();
+    expect(used).toBeGreaterThan(0);
+    // Two sockets of this process, the server's among them, and the guest's half are in it too.
+    expect(used / 1000).toBeLessThan(32 * KiB);
+    expect(usedMemory() - before).toBeLessThan(4 * MiB);
+  }, 120_000);
 
   it('works over IPv6', async () => {
     await using server = await serve((socket) => socket.pipe(socket));
