@@ -53,11 +53,24 @@ export class WebBench implements AsyncDisposable {
     return Promise.resolve();
   }
 
+  /** Of 127.0.0.1. */
+  get ports(): { readonly http: number; readonly https: number } {
+    const portOf = (server: { address(): unknown }): number => (server.address() as AddressInfo).port;
+    return { http: portOf(this.#web), https: portOf(this.#secureWeb) };
+  }
+
+  /** Resolves when nobody is connected to the server for HTTP, nor about to be. */
+  async quiet(): Promise<void> {
+    for (let quiet = 0; quiet < 3; ) {
+      await new Promise(setImmediate); // who has connected is seen in the next turn
+      const open = await new Promise((resolve) => this.#web.getConnections((_, count) => resolve(count)));
+      quiet = open === 0 ? quiet + 1 : 0;
+    }
+  }
+
   /** A network where names lead to one public address, and that to this process. */
   network(options: UserNetOptions): UserNetBench {
-    const portOf = (server: { address(): unknown }): number => (server.address() as AddressInfo).port;
-    const http = portOf(this.#web);
-    const https = portOf(this.#secureWeb);
+    const { http, https } = this.ports;
     return userNet({
       dns: ({ name }) => (name.endsWith('.test') ? [WEB_ADDRESS] : false),
       connect: ({ port }) => ({ address: '127.0.0.1', port: port === 443 ? https : http }),
