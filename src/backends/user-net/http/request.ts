@@ -74,11 +74,13 @@ export function readRequest(incoming: IncomingMessage, hosts: readonly string[],
   }
 }
 
-/** Headers as they were sent, several of a name among them, without those of one hop. */
-export function headersOf({ rawHeaders }: IncomingMessage): [name: string, value: string][] {
+/** Headers as they were sent, several of a name among them, without those of one hop: the usual ones, and those it says are. */
+export function headersOf({ rawHeaders, headers }: IncomingMessage): [name: string, value: string][] {
   const list: [string, string][] = [];
+  const said = new Set(headers.connection?.split(',').map((name) => name.trim().toLowerCase()));
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
-    if (isForAll(rawHeaders[at]!)) list.push([rawHeaders[at]!, rawHeaders[at + 1]!]);
+    const name = rawHeaders[at]!;
+    if (isForAll(name) && !said.has(name.toLowerCase())) list.push([name, rawHeaders[at + 1]!]);
   }
   return list;
 }

@@ -104,6 +104,18 @@ describe('what goes on', () => {
     },
   );
 
+  it('has no header that is for one hop, nor one that is said to be (RFC 9110 §7.6.1)', async () => {
+    web.respond = (_, response) =>
+      response.writeHead(200, { Connection: 'X-Back', 'X-Back': '1', 'X-Stays': '2' }).end();
+    await using bench = await knowing(['one.test']);
+    const hop =
+      'TE: trailers\r\nProxy-Authorization: x\r\nX-Hop: 1\r\nX-Stays: 2\r\nConnection: x-hop, close';
+    const answer = await sendRaw(bench, `GET / HTTP/1.1\r\nHost: one.test\r\n${hop}\r\n\r\n`);
+    const names = web.seen[0]!.rawHeaders.filter((_, at) => at % 2 === 0);
+    expect(names).toEqual(['Host', 'X-Stays', 'Connection']); // the last one is this side's own
+    expect([answer.includes('X-Back'), answer.includes('X-Stays')]).toEqual([false, true]);
+  });
+
   it('does not follow a redirection: the guest is told, and judged anew', async () => {
     web.respond = (_, response) => response.writeHead(302, { Location: 'http://169.254.169.254/' }).end();
     await using bench = await knowing(['one.test']);
