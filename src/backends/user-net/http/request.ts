@@ -66,6 +66,7 @@ export function readRequest(incoming: IncomingMessage, hosts: readonly string[],
     // Without a port: only the usual ones are read.
     if (!url.startsWith('/')) throw new TypeError('not a path');
     const init = { method, headers: kept, ...(body && { body, duplex: 'half' as const }) };
+    // Refuses what no two readers agree on, too: a body of GET or HEAD, TRACE.
     const request = new Request(`${tls ? 'https' : 'http'}://${authority}${url}`, init as RequestInit);
     const { pathname, search } = new URL(request.url);
     return { host, method, path: pathname + search, headers: kept, request };
@@ -95,14 +96,13 @@ const hostOf = (header: string): string =>
     .replace(/^\[|\]$/g, '')
     .replace(/\.$/, '');
 
-/** @throws Refusal for a body of which one cannot be sure where it ends (RFC 9112 §6.1), or that nobody would look at */
+/** @throws Refusal for a body of which one cannot be sure where it ends (RFC 9112 §6.1) */
 function bodyOf(incoming: IncomingMessage): ReadableStream<Uint8Array> | undefined {
-  const { headers, method, httpVersion } = incoming;
+  const { headers, httpVersion } = incoming;
   const encoding = headers['transfer-encoding'];
   if (encoding !== undefined && (encoding.toLowerCase() !== 'chunked' || httpVersion !== '1.1')) {
     throw new Refusal(400, 'a body of unknown length');
   }
   if (encoding === undefined && Number(headers['content-length'] ?? 0) === 0) return;
-  if (method === 'GET' || method === 'HEAD') throw new Refusal(400, `${method} with a body`);
   return Readable.toWeb(incoming) as ReadableStream<Uint8Array>;
 }
