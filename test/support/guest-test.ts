@@ -49,6 +49,17 @@ is() { [ "$2" = "$3" ] || fail "$1 is $2, not $3"; }
 at_least() { [ "$2" -ge "$3" ] || fail "$1 is $2, less than $3"; }
 `;
 
+/**
+ * A line of a script that waits for `tell`: for what the host does meanwhile, or because a machine that ends takes with it what its
+ * programs have sent and the host has not read.
+ */
+export const UNTIL_TOLD = 'read -r _';
+
+/** Lets a guest's script go on that waits to be told. @param word what `read` reads, where it wants to know something */
+export function tell(vm: VirtualMachine, word = ''): void {
+  vm.serial.write(`${word}\n`);
+}
+
 /** An initrd that runs `script`, with the functions above. */
 export const scripted = (script: string, files: readonly CpioEntry[] = []): Uint8Array =>
   withScript(readFileSync(guest.initrd), `${PRELUDE}${script}\n`, files);

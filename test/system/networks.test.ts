@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import { Hub, type VmConfig } from '../../src/index.js';
 import { guestName } from '../support/guest.js';
-import { GUEST_LIMIT, type GuestTest, guestTest, runGuest } from '../support/guest-test.js';
+import { GUEST_LIMIT, type GuestTest, guestTest, runGuest, tell, UNTIL_TOLD } from '../support/guest-test.js';
 import { scratch } from '../support/scratch.js';
 
 /** Of files, in blocks of 64 KiB: an emulated kernel moves some 20 KiB a second when the machine is busy. */
@@ -95,13 +95,13 @@ guestTest('a card has the address and MTU it was given, and its cable can be pul
     done
     ip link set eth0 address 02:00:00:00:56:78 || fail 'the address cannot be changed'
     echo 'look at it'
-    read -r _`,
+    ${UNTIL_TOLD}`,
   async host(vm) {
     const card = vm.nets.get('net0')!;
     await vm.waitFor('pull it', { timeout: GUEST_LIMIT });
     card.setLink(false);
     await vm.waitFor('look at it', { timeout: GUEST_LIMIT });
     expect(card.mac).toBe('02:00:00:00:56:78');
-    vm.serial.write('\n');
+    tell(vm);
   },
 });

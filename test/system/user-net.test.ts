@@ -10,7 +10,7 @@ import { expect } from 'vitest';
 import { UserNet } from '../../src/backends/user-net/user-net.js';
 import type { NetDecision, VirtualMachine } from '../../src/index.js';
 import { guestName } from '../support/guest.js';
-import { GUEST_LIMIT, guestTest } from '../support/guest-test.js';
+import { GUEST_LIMIT, guestTest, tell, UNTIL_TOLD } from '../support/guest-test.js';
 import { LossyNetwork } from '../support/net/lossy-network.js';
 
 const KiB = 1024;
@@ -105,38 +105,59 @@ guestTest(
   },
 );
 
-guestTest('ports of the host lead to the guest: from the start, added while it runs, and removed', {
-  config: { net: { user: { forwards: [{ guestPort: 7000 }] } } },
-  files,
-  guest: `${CONFIGURE}
-    nc -l -p 7000 -e cat & nc -l -p 7001 -e cat & sleep 1
+/** Each is a process of the guest's. */
+const REQUESTS = guestName === 'stock' ? 200 : 20;
+
+guestTest(
+  'ports of the host lead to the guest: from the start, under load, added while it runs, and removed',
+  {
+    config: { net: { user: { forwards: [{ guestPort: 7000 }, { guestPort: 80 }] } } },
+    files,
+    guest: `${CONFIGURE}
+    nc -l -p 7000 -e cat & nc -l -p 7001 -e cat &
+    mkdir /tmp/www
+    echo hello > /tmp/www/index.html
+    httpd -p 80 -h /tmp/www
+    sleep 1
     echo listening
     wait
-    read -r line # the machine may not end before the host has read everything
+    ${UNTIL_TOLD}
     echo done`,
-  async host(vm: VirtualMachine) {
-    const { user } = vm.nets.get('net0')!;
-    const [first] = user!.forwards;
-    await vm.waitFor('listening', { timeout: GUEST_LIMIT });
-    const second = await user!.forward({ guestPort: 7001 });
-    await Promise.all(
-      [first!, second].map(async ({ host, port }) => {
-        const socket = connect({ host, port, allowHalfOpen: true });
-        const chunks: Buffer[] = [];
-        socket.on('data', (chunk) => void chunks.push(chunk));
-        socket.end(content);
-        await once(socket, 'end');
-        expect(sha256(Buffer.concat(chunks))).toBe(sha256(content));
-      }),
-    );
-    await second.close();
-    const late = connect({ host: second.host, port: second.port });
-    const [error] = (await once(late, 'error')) as [NodeJS.ErrnoException];
-    expect(error.code).toBe('ECONNREFUSED');
-    vm.serial.write('go on\n');
-    await vm.waitFor('done', { timeout: GUEST_LIMIT });
+    async host(vm: VirtualMachine) {
+      const { user } = vm.nets.get('net0')!;
+      const [first, site] = user!.forwards;
+      await vm.waitFor('listening', { timeout: GUEST_LIMIT });
+      const second = await user!.forward({ guestPort: 7001 });
+      await Promise.all(
+        [first!, second].map(async ({ host, port }) => {
+          const socket = connect({ host, port, allowHalfOpen: true });
+          const chunks: Buffer[] = [];
+          socket.on('data', (chunk) => void chunks.push(chunk));
+          socket.end(content);
+          await once(socket, 'end');
+          expect(sha256(Buffer.concat(chunks))).toBe(sha256(content));
+        }),
+      );
+      let left = REQUESTS;
+      const visit = async (): Promise<void> => {
+        for (; left > 0; ) {
+          left -= 1;
+          const response = await fetch(`http://${site!.host}:${site!.port}/`, {
+            headers: { connection: 'close' },
+          });
+          expect(await response.text()).toBe('hello\n');
+        }
+      };
+      await Promise.all(Array.from({ length: 10 }, visit));
+      await second.close();
+      const late = connect({ host: second.host, port: second.port });
+      const [error] = (await once(late, 'error')) as [NodeJS.ErrnoException];
+      expect(error.code).toBe('ECONNREFUSED');
+      tell(vm);
+      await vm.waitFor('done', { timeout: GUEST_LIMIT });
+    },
   },
-});
+);
 
 for (const offloads of [true, false]) {
   const size = SIZE / 2;

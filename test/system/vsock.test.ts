@@ -10,7 +10,7 @@ import { afterAll, expect } from 'vitest';
 import type { VirtualMachine } from '../../src/index.js';
 import { compileC } from '../support/compile.js';
 import { guestName } from '../support/guest.js';
-import { GUEST_LIMIT, guestTest } from '../support/guest-test.js';
+import { GUEST_LIMIT, guestTest, tell, UNTIL_TOLD } from '../support/guest-test.js';
 
 const KiB = 1024;
 const folder = mkdtempSync(join(tmpdir(), 'typevisor-vsock-'));
@@ -25,11 +25,6 @@ const files = [{ type: 'file' as const, path: 'bin/vsock', mode: 0o755, data: re
 /** An emulated kernel moves a few megabytes a second. */
 const MANY =
   guestName === 'stock' ? { connections: 20, bytes: 1024 * KiB } : { connections: 8, bytes: 128 * KiB };
-/** A machine that ends takes with it what its programs have sent and the host has not read: its script waits for the host's word. */
-const UNTIL_TOLD = 'read -r _';
-const tell = (vm: VirtualMachine): void => {
-  vm.serial.write('\n');
-};
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
 /** Everything that comes; other than after `for await`, the stream may still be written to. */

@@ -11,7 +11,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { type Duplex, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ReadableStream } from 'node:stream/web';
-import { TLSSocket } from 'node:tls';
+import { createSecureContext, TLSSocket } from 'node:tls';
 import type { Clock } from '../clock.js';
 import { withLimit } from '../time-limit.js';
 import type { CertificateAuthority } from './certificates.js';
@@ -21,6 +21,11 @@ import { Upstream } from './upstream.js';
 
 /** How long the policy's function may take. */
 const DECISION_MS = 30_000;
+/**
+ * Busybox's wget says nothing of signatures, which then means SHA-1 (RFC 5246 §7.4.1.4.1): too weak for a network, but this half never
+ * leaves the process. TLS 1.2 at least it must be all the same.
+ */
+const CIPHERS = 'DEFAULT@SECLEVEL=0';
 /** What `fetch` has undone in a response of its own. */
 const UNDONE = new Set(['content-encoding', 'content-length']);
 
@@ -73,6 +78,7 @@ export class Interceptor {
   readonly #options: InterceptorOptions;
   readonly #server: Server;
   readonly #upstream: Upstream;
+  readonly #secureContext = createSecureContext({ ciphers: CIPHERS });
   readonly #targets = new WeakMap<object, Target>();
   readonly #open = new Set<Duplex>();
 
@@ -105,6 +111,7 @@ export class Interceptor {
     let refused = false;
     const secure = new TLSSocket(stream, {
       isServer: true,
+      secureContext: this.#secureContext,
       ALPNProtocols: ['http/1.1'],
       SNICallback: (servername, done) => {
         name = servername.toLowerCase();
