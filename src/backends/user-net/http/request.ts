@@ -92,7 +92,7 @@ export const isForAll = (name: string): boolean => !HOP.has(name.toLowerCase());
 const hostOf = (header: string): string =>
   header
     .toLowerCase()
-    .replace(/:\d+$/, '')
+    .replace(/:\d*$/, '')
     .replace(/^\[|\]$/g, '')
     .replace(/\.$/, '');
 

@@ -95,7 +95,7 @@ describe('what goes on', () => {
     expect(web.seen.map(({ url }) => url)).toEqual([seen]);
   });
 
-  it.each(['One.TEST', 'one.test.', 'one.test:80', 'ONE.test.:8080'])(
+  it.each(['One.TEST', 'one.test.', 'one.test:80', 'one.test:', 'ONE.test.:8080'])(
     'has the host in one spelling: %s',
     async (host) => {
       await using bench = await knowing(['one.test']);
