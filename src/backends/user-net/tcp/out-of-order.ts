@@ -1,14 +1,18 @@
 /**
  * Data that came before what precedes it (RFC 9293 §3.10.7.4): kept in order and without overlaps until the gap is filled, and told of
  * in blocks (RFC 2018).
- * Bounded by the window, which the caller cuts data to, and by a number of pieces.
+ * Bounded by the window, which the caller cuts data to, and by the number of pieces that is worth its cost.
  * Runs on: main.
  */
 import { MAX_SACK_BLOCKS, type SackBlock } from './segment.js';
 import { add, before, distance, notAfter } from './sequence.js';
 
-/** A guest that sends single bytes with gaps between them must not cost much more than its window. */
-const MAX_PIECES = 128;
+/**
+ * A guest that sends single bytes with gaps between them must not cost much more than its window: pieces beyond a few are kept if they
+ * have as many bytes as this, one with another.
+ */
+const FEW_PIECES = 128;
+const WORTH_KEEPING = 512;
 
 interface Piece {
   readonly seq: number;
@@ -76,7 +80,9 @@ export class OutOfOrder {
     if (added.length === 0) return;
     this.#pieces.push(...added);
     this.#pieces.sort((a, b) => -distance(a.seq, b.seq));
-    this.#pieces.length = Math.min(this.#pieces.length, MAX_PIECES);
+    if (this.#pieces.length <= FEW_PIECES) return;
+    const most = Math.max(FEW_PIECES, Math.floor(this.length / WORTH_KEEPING));
+    this.#pieces.length = Math.min(this.#pieces.length, most);
   }
 
   /** Takes the data that begins at or before `next` and is not all old; undefined when there is a gap. */

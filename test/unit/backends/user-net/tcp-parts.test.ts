@@ -98,6 +98,15 @@ describe('data out of order', () => {
     expect(early.length).toBe(128);
     expect(early.take(2)).toEqual(Uint8Array.of(1));
   });
+
+  it('keeps as many as the window has room for when they are segments', () => {
+    const early = new OutOfOrder();
+    for (let piece = 1; piece <= 700; piece += 1) early.insert(piece * 1460, new Uint8Array(1460));
+    expect(early.length).toBe(700 * 1460);
+    for (let piece = 0; piece < 4000; piece += 1) early.insert(1_100_000 + piece * 2, Uint8Array.of(1));
+    expect(early.length).toBeLessThan(1_030_000);
+    expect(early.take(1460)).toHaveLength(1460);
+  });
 });
 
 describe('the retransmission timeout', () => {
