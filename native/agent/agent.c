@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "agent.h"
+#include "lines.h"
 
 // <linux/vm_sockets.h>, which musl's compiler does not find.
 struct vsock_address {
@@ -174,8 +175,13 @@ static void reap(int signals) {
   while (read(signals, &info, sizeof info) > 0) {}
   int status;
   for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+    int known = 0;
     for (struct session *s = sessions; s; s = s->next)
-      if (s->process && s->process->pid == pid && !s->process->reaped) process_reaped(s, status);
+      if (s->process && s->process->pid == pid && !s->process->reaped) {
+        process_reaped(s, status);
+        known = 1;
+      }
+    if (!known) groups_sweep();
   }
 }
 
@@ -185,7 +191,7 @@ static int listen_for_host(const char *path) {
   struct sockaddr *at = (struct sockaddr *)&port;
   socklen_t length = sizeof port;
   if (path) {
-    strncpy(name.sun_path, path, sizeof name.sun_path - 1);
+    concat(name.sun_path, sizeof name.sun_path, path, (char *)0);
     at = (struct sockaddr *)&name;
     length = sizeof name;
   }

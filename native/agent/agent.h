@@ -10,6 +10,8 @@ enum { FRAME_HEADER = 5, MAX_FRAME = FRAME_HEADER + MAX_PAYLOAD, OUT_SIZE = 2 * 
 struct process {
   pid_t pid;
   int stdin_fd, out_fd[2]; // -1: closed; a pty is stdin_fd and out_fd[0] alike
+  uint32_t group; // control group, or 0
+  int killed;     // with all that it started
   int pty, reaped, told, status;
   uint32_t credit[2];      // bytes the host will take of stdout and stderr
   uint32_t owed;           // bytes of standard input written and not yet credited
@@ -47,8 +49,10 @@ struct reader {
 uint32_t take_number(struct reader *r, int bytes);
 const char *take_string(struct reader *r);
 
-// process.c
+// spawn.c
 void spawn(struct session *s, struct reader *r);
+
+// process.c
 void process_message(struct session *s, int type, struct reader *r);
 void process_reaped(struct session *s, int status);
 void process_output(struct session *s, int which);
@@ -57,7 +61,13 @@ void process_finished(struct session *s); // tells of its end, and of the end of
 void process_kill(struct session *s);
 
 // tree.c
-void kill_everything(pid_t root);
+void kill_everything(pid_t root, uint32_t group);
+
+// group.c
+int group_make(uint32_t *number); // @returns its folder, or -1 when there are no groups
+void group_kill(uint32_t number);
+void group_forget(uint32_t number, int killed); // its program has ended
+void groups_sweep(void);            // a process has ended that nobody waits for
 
 // files.c
 void file_request(struct session *s, int type, struct reader *r);

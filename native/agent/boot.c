@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
-#include <stdio.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -13,6 +13,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "agent.h"
+#include "lines.h"
+
+// What programs may take for their last words, ms, each of two times; `vm.stop` waits for 5 s in all.
+enum { LAST_WORDS_MS = 1500, STEP_MS = 20 };
 
 static void mount_at(const char *type, const char *path, const char *options, unsigned long flags) {
   mkdir(path, 0755);
@@ -52,15 +56,22 @@ static void loopback_up(void) {
 
 // A word of the kernel's command line, `name` with its "="; the last one wins.
 static int parameter(const char *name, char *value, size_t size) {
-  static char line[4096];
-  int found = 0, fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
-  ssize_t length = fd < 0 ? -1 : read(fd, line, sizeof line - 1);
-  if (fd >= 0) close(fd);
-  if (length <= 0) return 0;
-  line[length] = 0;
-  for (char *word = strtok(line, " \n"); word; word = strtok(0, " \n"))
-    if (!strncmp(word, name, strlen(name))) found = snprintf(value, size, "%s", word + strlen(name)) < (int)size;
+  static struct lines file;
+  int found = 0;
+  if (!lines_open(&file, "/proc/cmdline")) return 0;
+  for (char *word = lines_next(&file); word;) {
+    char *next = cut_at(word, ' ');
+    if (!strncmp(word, name, strlen(name))) found = concat(value, size, word + strlen(name), (char *)0);
+    word = next;
+  }
+  lines_close(&file);
   return found;
+}
+
+static void say(const char *what, const char *which) {
+  char line[512];
+  concat(line, sizeof line, "typevisor: ", what, which, "\n", (char *)0);
+  if (write(2, line, strlen(line)) < 0) return; // there is no console to say it on
 }
 
 // The root file system that root= names, if it does, becomes ours, as the kernel would do it without an initrd.
@@ -76,11 +87,11 @@ static void change_root(void) {
   for (unsigned i = 0; i < sizeof types / sizeof *types && !mounted && !named; i++)
     mounted = !mount(device, "/newroot", types[i], flags, 0);
   if (!mounted) {
-    fprintf(stderr, "typevisor: cannot mount the root file system on %s\n", device);
+    say("cannot mount the root file system on ", device);
     return;
   }
   if (chdir("/newroot") || mount(".", "/", 0, MS_MOVE, 0) || chroot(".") || chdir("/"))
-    fprintf(stderr, "typevisor: cannot change to the root file system: %s\n", strerror(errno));
+    say("cannot change to the root file system on ", device);
 }
 
 static void mount_basics(void) {
@@ -94,6 +105,7 @@ void boot_as_init(void) {
   change_root();
   mount_basics();
   mount_at("sysfs", "/sys", 0, MS_NOSUID | MS_NODEV | MS_NOEXEC);
+  mount_at("cgroup2", "/sys/fs/cgroup", 0, MS_NOSUID | MS_NODEV | MS_NOEXEC);
   mount_at("devpts", "/dev/pts", "mode=620,ptmxmode=666", MS_NOSUID | MS_NOEXEC);
   mount_at("tmpfs", "/dev/shm", "mode=1777", MS_NOSUID | MS_NODEV);
   mount_at("tmpfs", "/run", "mode=755", MS_NOSUID | MS_NODEV);
@@ -105,8 +117,40 @@ void boot_as_init(void) {
   loopback_up();
 }
 
+static int others_left(void) {
+  while (waitpid(-1, 0, WNOHANG) > 0) {}
+  return waitpid(-1, 0, WNOHANG) == 0;
+}
+
+// Everybody else ends, after a word if that is enough.
+static void end_all(void) {
+  kill(-1, SIGTERM);
+  kill(-1, SIGCONT);
+  for (int ms = 0; ms < LAST_WORDS_MS && others_left(); ms += STEP_MS) usleep(STEP_MS * 1000);
+  kill(-1, SIGKILL);
+  for (int ms = 0; ms < LAST_WORDS_MS && others_left(); ms += STEP_MS) usleep(STEP_MS * 1000);
+}
+
+// Beside another init the machine is that one's to end.
+static void ask_init(void) {
+  char *argv[] = {"poweroff", 0};
+  pid_t pid = vfork();
+  if (pid == 0) {
+    setsid();
+    execvp(argv[0], argv);
+    _exit(127);
+  }
+  int status = 0;
+  if (pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+    for (;;) pause();
+}
+
 // A machine without ACPI says by a reset that it is off: the kernel's reboot=k.
 void power_off(void) {
+  sync(); // whoever asked may not wait for all of it
+  if (getpid() != 1) ask_init();
+  else end_all();
   sync();
+  mount(0, "/", 0, MS_REMOUNT | MS_RDONLY, 0);
   reboot(access("/sys/firmware/acpi", F_OK) ? RB_AUTOBOOT : RB_POWER_OFF);
 }

@@ -32,7 +32,8 @@ static void status(struct session *s, const char *path, int follow) {
 }
 
 static void open_file(struct session *s, const char *path, int flags, mode_t mode) {
-  s->file = open(path, flags | O_CLOEXEC | O_NOCTTY, mode);
+  // Not to wait for whoever has a pipe's other end: all the others would wait with us.
+  s->file = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, mode);
   struct stat st;
   if (s->file >= 0 && !fstat(s->file, &st) && S_ISDIR(st.st_mode)) {
     file_close(s);
@@ -61,7 +62,7 @@ void file_request(struct session *s, int type, struct reader *r) {
     result(s, mkdir(path, number));
     return;
   case REMOVE:
-    result(s, remove(path));
+    result(s, unlink(path) && (errno != EISDIR || rmdir(path)));
     return;
   case RENAME:
     result(s, rename(path, other));

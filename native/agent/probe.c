@@ -1,26 +1,27 @@
 // Whether a program listens at a TCP port. Read from the kernel's own list: a connection made to find out would be taken by a server as one.
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include "agent.h"
+#include "lines.h"
 
 enum { LISTENING = 0x0a };
 
 // Those who listen come first in the list, so it is not read to its end on a machine with many connections.
-static int listed(const char *path, unsigned wanted) {
-  FILE *list = fopen(path, "re");
-  if (!list) return 0;
-  char line[512];
-  unsigned port, state;
+static int listed(const char *path, long wanted) {
+  static struct lines list;
+  if (!lines_open(&list, path)) return 0;
   int found = 0;
-  if (!fgets(line, sizeof line, list)) line[0] = 0; // the headings
-  while (!found && fgets(line, sizeof line, list)) {
+  lines_next(&list); // the headings
+  for (char *line; !found && (line = lines_next(&list));) {
     //   sl  local_address rem_address   st …
     //    0: 0100007F:1F90 00000000:0000 0A …
-    if (sscanf(line, " %*[^:]: %*[^:]:%x %*s %x", &port, &state) != 2 || state != LISTENING) break;
-    found = port == wanted;
+    char *address = cut_at(line, ':'), *port = address ? cut_at(address, ':') : 0;
+    char *peer = port ? cut_at(port, ' ') : 0;
+    const char *state = peer ? cut_at(peer, ' ') : 0, *number = port;
+    if (!state || parse_number(&state, 16) != LISTENING) break;
+    found = parse_number(&number, 16) == wanted;
   }
-  fclose(list);
+  lines_close(&list);
   return found;
 }
 

@@ -23,7 +23,7 @@ export function agentBinary(): Uint8Array {
     }
   }
   throw new VmmError('ERR_FILE', "the guest's agent is not built", {
-    hint: 'it needs a C compiler: install musl-tools, then npm run build',
+    hint: 'it needs a C compiler: install gcc, then npm run build',
   });
 }
 

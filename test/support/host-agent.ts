@@ -1,6 +1,15 @@
-/** The guest's agent as a process of this host, checked by sanitizers, behind a Unix socket; and its client. */
+/** The guest's agent as a process of this host, behind a Unix socket; and its client. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +20,41 @@ import { compileC } from './compile.js';
 
 /** The agent's sources. */
 export const SOURCES = join(import.meta.dirname, '../../native/agent');
+/** As guests get it, with its own little C library. */
+export const BUILT = join(import.meta.dirname, '../../dist/guest-agent');
+
+/** Where this host's agents make their control groups; undefined where they cannot. */
+export const GROUPS = ((): string | undefined => {
+  const own = /^0::(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'latin1'))?.[1];
+  if (own === undefined || process.getuid?.() !== 0) return undefined;
+  const folders = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified'].map((root) => `${root}${own}`);
+  return folders.find((path) => existsSync(join(path, 'cgroup.procs')) && mayMakeIn(path));
+})();
+
+function mayMakeIn(folder: string): boolean {
+  const probe = join(folder, `typevisor-probe-${process.pid}`);
+  try {
+    mkdirSync(probe);
+  } catch {
+    return false;
+  }
+  const able = existsSync(join(probe, 'cgroup.kill'));
+  rmdirSync(probe);
+  return able;
+}
+
+/** What was killed takes a moment to be gone. */
+function removeGroup(path: string): void {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      rmdirSync(path);
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EBUSY' || tries === 500) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+    }
+  }
+}
 
 export class HostAgent implements Disposable {
   /** For the test as well; removed with everything in it. */
@@ -19,13 +63,18 @@ export class HostAgent implements Disposable {
   readonly agent = new Agent(() => this.dial());
   readonly #path = join(this.folder, 'agent.sock');
 
-  constructor() {
+  /** @param program an agent, or the flags with which one is made that sanitizers watch, with this host's C library */
+  constructor(program: string | readonly string[] = []) {
+    const path = typeof program === 'string' ? program : this.#compile(program);
+    this.process = spawn(path, [this.#path], { stdio: ['ignore', 'inherit', 'inherit'] });
+  }
+
+  #compile(own: readonly string[]): string {
     const [first, ...more] = readdirSync(SOURCES)
       .filter((name) => name.endsWith('.c'))
       .map((name) => join(SOURCES, name));
     const flags = ['-Os', '-Wextra', '-fsanitize=address,undefined'];
-    const program = compileC(first!, join(this.folder, 'agent'), [...more, ...flags]);
-    this.process = spawn(program, [this.#path], { stdio: ['ignore', 'inherit', 'inherit'] });
+    return compileC(first!, join(this.folder, 'agent'), [...more, ...flags, ...own]);
   }
 
   /** A connection to it. @throws VmmError ERR_VSOCK_REFUSED while it does not listen yet */
@@ -37,8 +86,22 @@ export class HostAgent implements Disposable {
     });
   }
 
+  /** Control groups that it has made. */
+  groups(): string[] {
+    const own = `typevisor-${this.process.pid}-`;
+    if (GROUPS === undefined) return [];
+    return readdirSync(GROUPS)
+      .filter((name) => name.startsWith(own))
+      .map((name) => join(GROUPS!, name));
+  }
+
   [Symbol.dispose](): void {
     this.process.kill('SIGKILL');
+    // In a guest they end with the machine.
+    for (const group of this.groups()) {
+      writeFileSync(join(group, 'cgroup.kill'), '1');
+      removeGroup(group);
+    }
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
