@@ -2,7 +2,7 @@
 
 // Programs and files in the guest
 export { ExecError, type ExecOptions, type ExecResult, type SpawnOptions } from './agent/exec.js';
-export type { GuestFiles, GuestStat } from './agent/guest-files.js';
+export type { GuestFiles, GuestReadOptions, GuestStat, GuestWriteOptions } from './agent/guest-files.js';
 export type { DownloadOptions, FolderOptions } from './agent/guest-folders.js';
 export type { GuestForward, GuestForwardOptions } from './agent/guest-ports.js';
 export type { GuestProcess, ProcessEnd, TerminalSize } from './agent/guest-process.js';

@@ -21,11 +21,16 @@ const READY_MS = 120_000;
  */
 const FIRST_RETRY_MS = 10;
 const LAST_RETRY_MS = 500;
+/** How long an agent that took the connection may at least take for its welcome, ms. */
+const LEAST_PATIENCE_MS = 1000;
 /** The shortest pause after which the guest is told the time, ms; how long that may take, ms; how far the guest's clock may be from ours, ms: its own NTP is not disturbed. */
 const LONG_PAUSE_MS = 1000;
 const CLOCK_MS = 10_000;
 const CLOCK_MAY_BE_WRONG_MS = 500;
 const DEFAULT_SIZE = { rows: 24, columns: 80 };
+
+/** How long an agent may take that nobody has met yet before a guest is ended without it, ms. */
+const MEET_MS = 2000;
 
 /** A connection to a port of the guest. @throws VmmError ERR_VSOCK_REFUSED when nobody listens there yet */
 export type Connect = (port: number, options: { timeout: number; signal?: AbortSignal }) => Promise<Duplex>;
@@ -54,7 +59,7 @@ export class Agent {
     private readonly patience = READY_MS,
   ) {
     this.files = new GuestFiles(
-      () => this.#open(),
+      (signal) => this.#open({ signal }, signal),
       (argv, options) => this.spawn(argv, options),
     );
     this.ports = new GuestPorts((wait) => this.#open(wait));
@@ -133,15 +138,16 @@ export class Agent {
   }
 
   /**
-   * Has the guest write everything down and switch itself off, if its agent has ever answered. Resolves when it is off, at once when nobody
-   * can be asked, or after `timeout` ms.
+   * Has the guest write everything down and switch itself off, if its agent has ever answered, or is `expected` and does soon. Resolves when
+   * it is off, at once when nobody can be asked, or after `timeout` ms.
    */
-  async askToPowerOff(off: Promise<unknown>, timeout: number): Promise<void> {
-    if (!this.#ready) return;
+  async askToPowerOff(off: Promise<unknown>, timeout: number, expected: boolean): Promise<void> {
+    if (!this.#ready && !expected) return;
     try {
-      const session = await this.#open({ timeout });
-      await Promise.race([session.request('power off', REQUEST.POWEROFF), off]);
-      await Promise.race([off, sleep(timeout, undefined, { ref: false })]);
+      const session = await this.#open({ timeout: this.#ready ? timeout : Math.min(timeout, MEET_MS) });
+      const over = Promise.race([off, sleep(timeout, undefined, { ref: false })]);
+      await Promise.race([session.request('power off', REQUEST.POWEROFF), over]);
+      await over;
       session.close();
     } catch (error) {
       // An agent that does not do it leaves it to the power button.
@@ -149,15 +155,20 @@ export class Agent {
     }
   }
 
-  /** The first connection waits for the guest to boot; later ones only for the agent's answer. */
-  async #open({ timeout = this.patience, signal }: AgentWait = {}): Promise<AgentSession> {
+  /**
+   * The first connection waits for the guest to boot; later ones only for the agent's answer.
+   * @param bound its abort ends the session as well, not only the wait for it
+   */
+  async #open(wait: AgentWait = {}, bound?: AbortSignal): Promise<AgentSession> {
+    const { timeout = this.patience, signal } = wait;
     const end = performance.now() + timeout;
     for (let retry = FIRST_RETRY_MS; ; retry = Math.min(2 * retry, LAST_RETRY_MS)) {
       try {
         const left = Math.max(1, end - performance.now());
         const connection = await this.connect(PORT, { timeout: left, ...(signal && { signal }) });
         this.#ready = true;
-        return new AgentSession(connection);
+        const patience = Math.max(LEAST_PATIENCE_MS, end - performance.now());
+        return new AgentSession(connection, { patience, signal: bound });
       } catch (error) {
         const { code } = error as VmmError;
         if (code !== 'ERR_VSOCK_REFUSED' && code !== 'ERR_TIMEOUT') throw error;

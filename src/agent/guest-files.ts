@@ -3,7 +3,7 @@
  * Runs on: main.
  */
 import { Readable } from 'node:stream';
-import { GuestCallError, type VmmError } from '../base/errors.js';
+import { GuestCallError } from '../base/errors.js';
 import { type Frame, garbage, text, u8, u32 } from './frames.js';
 import type { DownloadOptions, FolderOptions, StartProgram } from './guest-folders.js';
 import { ANSWER, DATA, MAX_PAYLOAD, REQUEST } from './protocol.js';
@@ -48,50 +48,68 @@ export interface GuestStat {
   readonly ctimeMs: number;
 }
 
+/** How a file is read. */
+export interface GuestReadOptions {
+  /** Its abort ends it. */
+  readonly signal?: AbortSignal;
+}
+/** How a file is written. */
+export interface GuestWriteOptions extends GuestReadOptions {
+  /** Of a new file; 0o644 unless given. */
+  readonly mode?: number;
+}
+
 /** Files of the guest. Fails with a GuestCallError whose `errnoName` is as Node's: `ENOENT`. */
 export class GuestFiles {
   /** `vm.fs`. */
   constructor(
-    private readonly open: () => Promise<AgentSession>,
+    private readonly open: (signal?: AbortSignal) => Promise<AgentSession>,
     private readonly start: StartProgram,
   ) {}
 
-  /** All of a file; as text with an encoding. */
-  readFile(path: string): Promise<Buffer>;
+  /** All of a file. */
+  readFile(path: string, options?: GuestReadOptions): Promise<Buffer>;
   /** All of a file, as text. */
-  readFile(path: string, encoding: BufferEncoding): Promise<string>;
+  readFile(
+    path: string,
+    options: BufferEncoding | (GuestReadOptions & { encoding: BufferEncoding }),
+  ): Promise<string>;
   /** As the two above. */
-  async readFile(path: string, encoding?: BufferEncoding): Promise<Buffer | string> {
+  async readFile(
+    path: string,
+    options: BufferEncoding | (GuestReadOptions & { readonly encoding?: BufferEncoding }) = {},
+  ): Promise<Buffer | string> {
+    const { encoding, signal } = typeof options === 'string' ? { encoding: options } : options;
     const chunks: Buffer[] = [];
-    for await (const chunk of this.createReadStream(path)) chunks.push(chunk as Buffer);
+    for await (const chunk of this.#read(path, signal)) chunks.push(chunk);
     const bytes = Buffer.concat(chunks);
     return encoding === undefined ? bytes : bytes.toString(encoding);
   }
 
   /** A file's content, as fast as it is read. */
-  createReadStream(path: string): Readable {
-    return Readable.from(this.#read(path), { objectMode: false });
+  createReadStream(path: string, { signal }: GuestReadOptions = {}): Readable {
+    return Readable.from(this.#read(path, signal), { objectMode: false });
   }
 
-  /** Makes or replaces a file. @param mode of a new one: 0o644 unless given */
+  /** Makes or replaces a file. What has been written when it fails or is aborted stays. */
   async writeFile(
     path: string,
     data: string | Uint8Array | AsyncIterable<Uint8Array | string>,
-    { mode = 0o644 }: { readonly mode?: number } = {},
+    { mode = 0o644, signal }: GuestWriteOptions = {},
   ): Promise<void> {
     const what = `write ${path}`;
-    const session = await this.open();
+    const session = await this.open(signal);
     try {
       expectDone(await session.request(what, REQUEST.WRITE, u32(mode), text(path)));
-      let refused: VmmError | undefined;
+      let refused: { readonly why: unknown } | undefined;
       const finished = new Promise<void>((resolve) => {
         session.handle({
           frame: (frame) => {
-            if (frame.type === ANSWER.ERROR) refused = callError(what, frame);
+            if (frame.type === ANSWER.ERROR) refused = { why: callError(what, frame) };
             resolve();
           },
-          lost: (error) => {
-            refused = error;
+          lost: (why) => {
+            refused = { why };
             resolve();
           },
         });
@@ -105,7 +123,7 @@ export class GuestFiles {
       }
       if (!refused) session.send(REQUEST.DATA_END);
       await finished;
-      if (refused) throw refused;
+      if (refused) throw refused.why;
     } finally {
       session.close();
     }
@@ -202,20 +220,20 @@ export class GuestFiles {
     return downloadFolder(this.start, from, to, options);
   }
 
-  async *#read(path: string): AsyncGenerator<Buffer> {
-    const session = await this.open();
+  async *#read(path: string, signal?: AbortSignal): AsyncGenerator<Buffer> {
+    const session = await this.open(signal);
     try {
       const arrived: Frame[] = [];
       let wake: (() => void) | undefined;
-      let lost: VmmError | undefined;
+      let lost: { readonly why: unknown } | undefined;
       session.handle({
         frame: (frame) => {
           arrived.push(frame);
           session.pause();
           wake?.();
         },
-        lost: (error) => {
-          lost = error;
+        lost: (why) => {
+          lost = { why };
           wake?.();
         },
       });
@@ -223,7 +241,7 @@ export class GuestFiles {
       for (;;) {
         const frame = arrived.shift();
         if (!frame) {
-          if (lost) throw lost;
+          if (lost) throw lost.why;
           session.resume();
           await new Promise<void>((resolve) => {
             wake = resolve;

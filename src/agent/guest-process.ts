@@ -185,7 +185,8 @@ export class GuestProcess implements AsyncDisposable {
         return;
       }
       case ANSWER.DONE:
-        this.#finish();
+        // Nothing to an agent that has told of the program's start and end.
+        this.#fail(garbage('an end of what has not ended'));
         return;
       case ANSWER.ERROR:
         this.#fail(callError(`cannot start ${argv[0]}`, frame));

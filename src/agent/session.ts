@@ -11,8 +11,15 @@ import { ANSWER, REQUEST, VERSION } from './protocol.js';
 
 export interface SessionHandler {
   frame(frame: Frame): void;
-  /** No more frames; `error` says why, also when the agent just closed the connection. */
-  lost(error: VmmError): void;
+  /** No more frames. @param error a VmmError that says why, also when the agent just closed the connection; or an aborted signal's reason */
+  lost(error: unknown): void;
+}
+
+export interface SessionLimits {
+  /** How long the agent may take for its welcome, ms: who takes the connection and says nothing is no agent. */
+  readonly patience: number;
+  /** Its abort ends the connection, and what it carries. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 const ENDS = ['error', 'end', 'close'] as const;
@@ -24,13 +31,19 @@ export class AgentSession {
   #handler: SessionHandler | undefined;
   #waiting: Frame[] = [];
   #welcomed = false;
-  #lost: VmmError | undefined;
+  #lost: { readonly error: unknown } | undefined;
   #over = false;
+  readonly #signal: AbortSignal | undefined;
+  readonly #timer: NodeJS.Timeout;
   readonly #onData = (chunk: Buffer): void => this.#arrived(chunk);
   readonly #onEnd = (error?: Error): void => this.#lose(error);
+  readonly #onAbort = (): void => this.#end(this.#signal!.reason);
 
-  constructor(connection: Duplex) {
+  constructor(connection: Duplex, { patience, signal }: SessionLimits) {
     this.#connection = connection;
+    this.#signal = signal;
+    this.#timer = setTimeout(() => this.#end(silent(patience)), patience);
+    signal?.addEventListener('abort', this.#onAbort, { once: true });
     connection.on('data', this.#onData);
     for (const event of ENDS) connection.on(event, this.#onEnd);
     connection.resume(); // whoever made it may have paused it
@@ -41,7 +54,7 @@ export class AgentSession {
   handle(handler: SessionHandler): void {
     this.#handler = handler;
     for (const frame of this.#waiting.splice(0)) handler.frame(frame);
-    if (this.#lost) handler.lost(this.#lost);
+    if (this.#lost) handler.lost(this.#lost.error);
   }
 
   /** @returns false: wait for `drained` */
@@ -72,8 +85,15 @@ export class AgentSession {
 
   /** Whatever the request started in the guest ends with it. */
   close(): void {
-    this.#over = true;
+    this.#finish();
     this.#connection.destroy();
+  }
+
+  /** Nobody is told anything from now on. */
+  #finish(): void {
+    this.#over = true;
+    clearTimeout(this.#timer);
+    this.#signal?.removeEventListener('abort', this.#onAbort);
   }
 
   /**
@@ -109,7 +129,7 @@ export class AgentSession {
 
   #release(): Duplex {
     const connection = this.#connection;
-    this.#over = true;
+    this.#finish();
     connection.pause();
     connection.off('data', this.#onData);
     for (const event of ENDS) connection.off(event, this.#onEnd);
@@ -140,9 +160,10 @@ export class AgentSession {
   }
 
   #welcome({ type, payload }: Frame): void {
-    if (type === ANSWER.WELCOME && payload.length >= 2 && payload.readUInt16LE() === VERSION)
+    if (type === ANSWER.WELCOME && payload.length >= 2 && payload.readUInt16LE() === VERSION) {
       this.#welcomed = true;
-    else if (type === ANSWER.ERROR) {
+      clearTimeout(this.#timer);
+    } else if (type === ANSWER.ERROR) {
       throw new VmmError('ERR_AGENT', "the guest's agent speaks another version of the protocol", {
         hint: 'use the agent that came with this version',
       });
@@ -150,17 +171,23 @@ export class AgentSession {
   }
 
   #lose(cause?: Error): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#connection.destroy();
-    const error =
+    this.#end(
       cause instanceof VmmError
         ? cause
-        : new VmmError('ERR_AGENT', "the guest's agent closed the connection", { cause });
-    this.#lost = error;
+        : new VmmError('ERR_AGENT', "the guest's agent closed the connection", { cause }),
+    );
+  }
+
+  #end(error: unknown): void {
+    if (this.#over) return;
+    this.close();
+    this.#lost = { error };
     this.#handler?.lost(error);
   }
 }
+
+const silent = (ms: number): VmmError =>
+  new VmmError('ERR_AGENT', `the guest's agent took a connection and said nothing for ${ms / 1000} s`);
 
 /** What the guest's kernel said. @param what was asked: `open /etc/motd` */
 export function callError(what: string, { payload }: Frame): GuestCallError {

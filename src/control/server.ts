@@ -17,9 +17,6 @@ const MAX_CONNECTIONS = 1024;
 /** How long answers may take to leave when the VM has ended, ms. */
 const LAST_WORDS_MS = 1000;
 
-/** How long an agent may take that nobody has met yet before a VM is stopped without it, ms. */
-const MEET_MS = 2000;
-
 /** What a control socket needs of a VM; a `VirtualMachine` has it. */
 export interface ControlledMachine {
   /** `running`, `paused`, … */
@@ -134,24 +131,11 @@ export class ControlServer implements AsyncDisposable {
       return { name, pid: process.pid, state: machine.state, began: this.#began, agent: reach, runs };
     }
     const { force, timeout } = request;
-    if (!force) await this.#findAgent(timeout);
     const end = force ? await machine.kill() : await machine.stop({ timeout });
     // Whoever hears that it has ended may use the name again.
     await this.#release();
     const { reason, code, message } = end;
     return { reason, code, message };
-  }
-
-  /** A machine asks its agent to switch the guest off only if somebody has met that before. */
-  async #findAgent(timeout: number): Promise<void> {
-    const { state, vsock } = this.#machine;
-    if (!this.#options.agent || !vsock || state !== 'running') return;
-    const limit = Math.max(1, Math.min(timeout, MEET_MS));
-    try {
-      (await vsock.connect(PORT, { timeout: limit, signal: AbortSignal.timeout(limit) })).destroy();
-    } catch {
-      // Then it is asked by its power button.
-    }
   }
 
   async #becomeAgent(socket: Socket, timeout: number): Promise<void> {

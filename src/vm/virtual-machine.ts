@@ -233,12 +233,14 @@ export class VirtualMachine extends EventEmitter<VmEvents> implements AsyncDispo
    */
   async stop({ timeout = SHUTDOWN_TIMEOUT_MS }: StopOptions = {}): Promise<ExitInfo> {
     if (this.#state === 'stopped') return this.exited;
-    if (this.#state === 'running') await this.devices.vsock?.agent.askToPowerOff(this.exited, timeout);
+    const asked = performance.now();
+    const agent = this.devices.vsock?.agent;
+    if (this.#state === 'running') await agent?.askToPowerOff(this.exited, timeout, this.config.agent);
     if (this.#exit) return this.exited;
     const { power } = this.#guest;
     if (this.#state !== 'running') this.#end('killed', `the VM was ${this.#state} and was killed`);
     else if (!power?.listening) this.#end('killed', 'the guest cannot be asked to shut down and was killed');
-    else if (!(await askToShutDown(power, this.exited, timeout))) {
+    else if (!(await askToShutDown(power, this.exited, Math.max(0, timeout - (performance.now() - asked))))) {
       const message = `the guest did not shut down within ${timeout / 1000} s of being asked and was killed`;
       this.#end('killed', message);
     }

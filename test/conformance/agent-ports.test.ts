@@ -231,7 +231,7 @@ describe('a forward', () => {
 describe('the agent', () => {
   it('leaves a clock that is about right alone, and refuses a time that cannot be', async () => {
     const ask = async (time: bigint, least: number): Promise<unknown> => {
-      const session = new AgentSession(await host.dial());
+      const session = new AgentSession(await host.dial(), { patience: 60_000 });
       try {
         return await session.request('clock', REQUEST.CLOCK, u64(time), u32(least));
       } finally {
@@ -247,7 +247,7 @@ describe('the agent', () => {
   });
 
   it('refuses ports that are none, and more than one request at a time', async () => {
-    const session = new AgentSession(await host.dial());
+    const session = new AgentSession(await host.dial(), { patience: 60_000 });
     for (const type of [REQUEST.PROBE, REQUEST.CONNECT])
       await expect(session.request('port', type, u16(0))).rejects.toMatchObject({ errnoName: 'EINVAL' });
     session.send(REQUEST.PROBE, u16(1));

@@ -180,19 +180,6 @@ describe('a stop', () => {
     expect(end.reason).toBe('killed');
     expect(machine.asked).toEqual(['kill']);
   });
-
-  it('meets the agent first, which then can be asked', async () => {
-    const met: unknown[] = [];
-    const stream = new PassThrough();
-    const connectAgent = async (port: number) => {
-      met.push(port);
-      return stream;
-    };
-    await serve('web', new FakeMachine({ connect: connectAgent }), true);
-    await (await connectMachine('web')).stop({ timeout: 50, force: false });
-    expect(met).toEqual([0x7476]);
-    expect(stream.destroyed).toBe(true);
-  });
 });
 
 describe('a connection to the agent', () => {
