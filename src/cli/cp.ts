@@ -1,7 +1,9 @@
 /** `node vmm.js cp SRC DST`: files between this host and VMs that run elsewhere. */
 import { connectMachine } from '../index.js';
-import { type CopyPlace, copy, GuestPlace, LocalPlace, StandardStreams } from './copy.js';
-import { EXIT } from './exit-codes.js';
+import { type CopyPlace, copy } from './copy.js';
+import { GuestPlace, LocalPlace, StandardStreams } from './copy-places.js';
+import { codeOfSignal, EXIT } from './exit-codes.js';
+import { Interrupts } from './signals.js';
 import { printable, runSubcommand } from './subcommand.js';
 import { CP } from './subcommands.js';
 import { UsageError } from './usage-error.js';
@@ -15,10 +17,19 @@ export const cpCommand = (args: readonly string[]): Promise<number> =>
     if (from.name === undefined && to.name === undefined)
       throw new UsageError('one of them must be in a VM: NAME:/path', see);
     const [source, target] = [await open(from), await open(to)];
-    const left = await copy(source, from.path, target, to.path, (what) =>
-      process.stderr.write(`vmm: cp: left out: ${printable(what)}\n`),
-    );
-    return left === 0 ? EXIT.OK : EXIT.NO_INPUT;
+    const say = (text: string): void => void process.stderr.write(`vmm: cp: ${text}\n`);
+    using interrupts = new Interrupts();
+    try {
+      const left = await copy(source, from.path, target, to.path, {
+        leaveOut: (what) => say(`left out: ${printable(what)}`),
+        leaveHalf: (path) => say(`not complete: ${printable(path)}`),
+        signal: interrupts.signal,
+      });
+      return left === 0 ? EXIT.OK : EXIT.NO_INPUT;
+    } catch (error) {
+      if (!interrupts.received) throw error;
+      return codeOfSignal(interrupts.received);
+    }
   });
 
 interface Place {

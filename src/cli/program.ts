@@ -13,8 +13,8 @@ export const terminalSize = ({ rows, columns } = process.stdout): TerminalSize =
 /**
  * Connects it, until it has ended and all it wrote was handed over.
  * @param terminal whether every key goes to the program, whose terminal is as large as ours
- * @returns its exit code, or 128 + N when signal N ended it
- * @throws what `exited` rejects with; an error of our outputs, but for EPIPE, which is as SIGPIPE
+ * @returns its exit code, or 128 + N when signal N ended it; 141 as of SIGPIPE when our output is closed, whatever it does then
+ * @throws what `exited` rejects with; another error of our outputs
  */
 export async function runProgram(program: GuestProcess, terminal: boolean): Promise<number> {
   using _terminal = terminal ? followTerminal(program) : undefined;
@@ -22,18 +22,25 @@ export async function runProgram(program: GuestProcess, terminal: boolean): Prom
     connectOutput(program.stdout, process.stdout),
     connectOutput(program.stderr, process.stderr),
   ]);
-  const broken = written.then(
-    () => undefined,
-    (error: NodeJS.ErrnoException) => error,
-  );
   process.stdin.on('error', () => program.stdin.end()).pipe(program.stdin);
-  const { exitCode, signal } = await program.exited;
-  process.stdin.unpipe(program.stdin).pause();
-  const error = await broken;
-  if (error?.code === 'EPIPE') return codeOfSignal('SIGPIPE');
-  if (error) throw error;
-  return signal ? 128 + constants.signals[signal] : (exitCode ?? EXIT.SOFTWARE);
+  try {
+    // A program that nobody reads any more may write for ever, or wait for ever to write.
+    const { exitCode, signal } = await Promise.race([program.exited, failureOf(written)]);
+    await written;
+    return signal ? 128 + constants.signals[signal] : (exitCode ?? EXIT.SOFTWARE);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EPIPE') return codeOfSignal('SIGPIPE');
+    throw error;
+  } finally {
+    process.stdin.unpipe(program.stdin).pause();
+  }
 }
+
+/** Rejects as it does, and never resolves. */
+const failureOf = (work: Promise<unknown>): Promise<never> =>
+  new Promise((_, reject) => {
+    work.catch(reject);
+  });
 
 function followTerminal(program: GuestProcess): Disposable {
   const { stdin, stdout } = process;

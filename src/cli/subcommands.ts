@@ -70,7 +70,8 @@ export const CP: Subcommand = {
   text: [
     'Copies a file, or a folder with all that is in it. SRC and DST are paths of this host, NAME:/path in a VM that was',
     'started with --name, or - for standard input or output. A DST that is a folder gets the copy under its own name.',
-    'Links are followed; what is neither file nor folder is left out, told, and makes the exit code 66.',
+    'Links are followed; what is neither file nor folder, or has a name that is no UTF-8, is left out, told, and makes the',
+    'exit code 66. A file whose copy fails or is interrupted is taken away again, or told.',
   ],
   options: [],
   examples: ['cp config.json web:/etc/app/', 'cp web:/var/log logs', 'cp web:/etc/os-release -'],

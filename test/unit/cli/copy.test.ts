@@ -1,7 +1,8 @@
 /** Copies between places of the tests: what goes where, and what a hostile side may not do. */
 import { mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type CopyPlace, copy, LocalPlace } from '../../../src/cli/copy.js';
+import { type CopyPlace, copy } from '../../../src/cli/copy.js';
+import { LocalPlace } from '../../../src/cli/copy-places.js';
 import { type Scratch, scratch } from '../../support/scratch.js';
 
 /** Files in memory: path → content, or the names in a folder. */
@@ -26,6 +27,10 @@ class Fake implements CopyPlace {
     this.tree[path] = Buffer.concat(chunks).toString();
     this.modes.set(path, mode);
   }
+  async discard(path: string) {
+    delete this.tree[path];
+    return true;
+  }
   async makeFolder(path: string, mode: number) {
     this.tree[path] ??= [];
     this.modes.set(path, mode);
@@ -33,9 +38,17 @@ class Fake implements CopyPlace {
 }
 
 const left: string[] = [];
-beforeEach(() => void left.splice(0));
-const run = (source: CopyPlace, from: string, target: CopyPlace, to: string) =>
-  copy(source, from, target, to, (what) => left.push(what));
+const half: string[] = [];
+beforeEach(() => {
+  left.splice(0);
+  half.splice(0);
+});
+const run = (source: CopyPlace, from: string, target: CopyPlace, to: string, signal?: AbortSignal) =>
+  copy(source, from, target, to, {
+    leaveOut: (what) => void left.push(what),
+    leaveHalf: (path) => void half.push(path),
+    signal: signal ?? new AbortController().signal,
+  });
 
 describe('a copy of a file', () => {
   it('has the name it is given, or its own in a folder', async () => {
@@ -80,6 +93,12 @@ describe('a copy of a folder', () => {
     expect(target.tree['/t/x']).toBe('X');
   });
 
+  it('says why a name that is no UTF-8 leads nowhere', async () => {
+    const source = new Fake({ '/s': ['caf\ufffd'] });
+    expect(await run(source, '/s', new Fake(), '/t')).toBe(1);
+    expect(left).toEqual(['/s/caf\ufffd has a name that is no UTF-8']);
+  });
+
   it('stays in its place, whatever names a guest tells', async () => {
     const names = ['..', '.', '', '../evil', 'a/b', '/etc/passwd', 'x\0y'];
     const source = new Fake({ '/s': names, '/evil': 'E', '/etc/passwd': 'E', '/s/a/b': 'E', '/': ['evil'] });
@@ -94,6 +113,48 @@ describe('a copy of a folder', () => {
     endless.list = async () => ['again'];
     expect(await run(endless, '/s', new Fake(), '/t')).toBe(1);
     expect(left[0]).toMatch(/is 64 folders deep$/);
+  });
+});
+
+describe('a copy that is broken off', () => {
+  /** Takes the first piece, and fails then. */
+  class Full extends Fake {
+    override async write(path: string, _mode: number, data: AsyncIterable<Uint8Array>) {
+      this.tree[path] = 'half';
+      for await (const _ of data) throw new Error('full');
+    }
+  }
+
+  it('takes the half file away, and says so when it cannot', async () => {
+    const source = new Fake({ '/a': 'A' });
+    const full = new Full();
+    await expect(run(source, '/a', full, '/b')).rejects.toThrow('full');
+    expect([full.tree, half]).toEqual([{}, []]);
+    full.discard = async () => false;
+    await expect(run(source, '/a', full, '/b')).rejects.toThrow('full');
+    full.discard = () => Promise.reject(new Error('gone'));
+    await expect(run(source, '/a', full, '/b')).rejects.toThrow('full');
+    expect(half).toEqual(['/b', '/b']);
+  });
+
+  it('leaves a file alone that could not be opened', async () => {
+    const target = new Fake({ '/b': 'busy' });
+    target.write = () => Promise.reject(new Error('ETXTBSY'));
+    await expect(run(new Fake({ '/a': 'A' }), '/a', target, '/b')).rejects.toThrow('ETXTBSY');
+    expect(target.tree).toEqual({ '/b': 'busy' });
+  });
+
+  it('by a signal ends even when nothing comes to be copied', async () => {
+    const source = new Fake({ '/a': '' });
+    source.read = async function* () {
+      await new Promise(() => {});
+    };
+    const abort = new AbortController();
+    const target = new Full();
+    const running = run(source, '/a', target, '/b', abort.signal);
+    setTimeout(() => abort.abort(new Error('enough')), 5);
+    await expect(running).rejects.toThrow('enough');
+    expect([target.tree, half]).toEqual([{}, []]);
   });
 });
 
