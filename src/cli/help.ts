@@ -15,6 +15,7 @@ export function helpText(width = 80): string {
     'Boots an x86-64 Linux kernel in a microVM on KVM, with its serial console on standard input and output.',
     'In a terminal, Ctrl-] leaves and ends the VM. End of piped input becomes Ctrl-D.',
     'With a COMMAND the guest runs that instead, on our input and output, and we end with its exit code.',
+    'SIGTERM asks the guest to power off, or the COMMAND to end, for 10 s at most; SIGINT, SIGHUP or a second signal end at once.',
     '`doctor` says what this host can run, `inspect cpu` what CPU a guest gets.',
     ...SUBCOMMANDS.map(({ name, summary }) => `\`${name}\` ${summary}; see ${name} --help.`),
     '',

@@ -7,7 +7,7 @@ import { loadDevices } from './load-devices.js';
 import { ownArguments } from './own-arguments.js';
 import { type CommandLine, parseCommandLine } from './parse.js';
 import { jsonReporter, type Reporter, textReporter } from './reporter.js';
-import { Interrupts } from './signals.js';
+import { GRACE_MS, Interrupts } from './signals.js';
 import { connectInput, connectOutput } from './stdio.js';
 import { UsageError } from './usage-error.js';
 
@@ -55,6 +55,11 @@ async function runVm(line: CommandLine, reporter: Reporter, interrupts: Interrup
   let broken: NodeJS.ErrnoException | undefined;
   // Before the streams: the guest starts while Node loads them. What it writes meanwhile waits.
   await vm.start();
+  interrupts.askFirst(async () => {
+    const { reason, message } = await vm.stop({ timeout: GRACE_MS });
+    // What it has not written is lost, and whoever asked wants to know. Flat guests have nothing to write.
+    if (reason === 'killed' && config.flat === undefined) reporter.notice(message);
+  });
   using _resizes = followSize(vm);
   let disconnect = (): void => {};
   const connect = (): void => {

@@ -1,18 +1,17 @@
 /** `node vmm.js stop NAME`: the end of a VM that runs elsewhere. */
 import { connectMachine } from '../index.js';
 import { EXIT } from './exit-codes.js';
+import { GRACE_MS } from './signals.js';
 import { milliseconds, printable, runSubcommand } from './subcommand.js';
 import { STOP } from './subcommands.js';
 import { UsageError } from './usage-error.js';
-
-const STOP_MS = 10_000;
 
 /** @returns the exit code */
 export const stopCommand = (args: readonly string[]): Promise<number> =>
   runSubcommand(STOP, args, async ({ given, operands }) => {
     if (operands.length === 0)
       throw new UsageError('which VM? stop NAME', { hint: 'ls shows those that run' });
-    const options = { timeout: milliseconds(given, 'timeout', STOP_MS), force: given.has('force') };
+    const options = { timeout: milliseconds(given, 'timeout', GRACE_MS), force: given.has('force') };
     const machines = await Promise.all(operands.map(connectMachine));
     await Promise.all(
       machines.map(async (machine) => {

@@ -2,6 +2,7 @@
  * `-- COMMAND`: a program in the guest as if it were this process: its input and output, its terminal, its exit code. The VM is there
  * for it and ends with it.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isatty } from 'node:tty';
 import { GuestCallError, VirtualMachine, type VmConfig } from '../index.js';
 import { EXIT } from './exit-codes.js';
@@ -9,7 +10,7 @@ import { loadDevices } from './load-devices.js';
 import type { CommandLine } from './parse.js';
 import { runProgram, terminalSize } from './program.js';
 import type { Reporter } from './reporter.js';
-import type { Interrupts } from './signals.js';
+import { GRACE_MS, type Interrupts } from './signals.js';
 
 /** @returns the program's exit code, 128 + N when signal N ended it, or the VM's when that ended first */
 export async function runWorkload(
@@ -28,6 +29,13 @@ export async function runWorkload(
   const terminal = isatty(0) && isatty(1);
   try {
     const program = await vm.spawn(command!, { pty: terminal ? terminalSize() : false });
+    // The program hears of it, and has the last word, if it does not take too long for that.
+    interrupts.askFirst(async () => {
+      program.kill('SIGTERM');
+      const ended = vm.exited.then(() => true);
+      if (!(await Promise.race([ended, sleep(GRACE_MS, false, { ref: false })])))
+        await vm.stop({ timeout: GRACE_MS });
+    });
     const code = await runProgram(program, terminal);
     // What it wrote to disks must get there.
     if (vm.disks.size > 0) await vm.stop();

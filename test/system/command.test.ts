@@ -54,6 +54,37 @@ it(
 );
 
 it(
+  'asks the guest first when SIGTERM ends it, and tells if it could not be asked',
+  async () => {
+    const result = await vmm([...ARGS, '--memory', '256M', '--json'], {
+      meanwhile: (child) => {
+        let seen = '';
+        child.stdin!.write('echo $((6 * 7)) is up\n');
+        child.stdout!.on('data', (text: string) => {
+          const before = seen.includes('42 is up');
+          seen += text;
+          if (!before && seen.includes('42 is up')) child.kill('SIGTERM');
+        });
+      },
+    });
+    expect(result.code).toBe(143);
+    const said = result.stderr
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    const killed = 'the guest cannot be asked to shut down and was killed';
+    const asked = guestName === 'stock';
+    expect(said.at(-1)).toMatchObject({
+      event: 'exit',
+      reason: asked ? 'poweroff' : 'killed',
+      exitCode: 143,
+    });
+    expect(said.some(({ event, message }) => event === 'notice' && message === killed)).toBe(!asked);
+  },
+  GUEST_LIMIT,
+);
+
+it(
   'is ended by a signal in the middle of a boot, and leaves nothing',
   async () => {
     for (const [signal, code] of [

@@ -1,7 +1,11 @@
 /** Programs and files of a real guest whose first process is the agent. What the agent itself can do, conformance/agent.test.ts tells. */
 import { randomBytes } from 'node:crypto';
 import { expect, it } from 'vitest';
+import { guestName } from '../support/guest.js';
 import { GUEST_LIMIT, INIT_ENDS_BY, startWithAgent } from '../support/guest-test.js';
+
+/** The lean kernel is built without control groups. */
+const GROUPS = guestName === 'stock';
 
 it(
   'the agent is the first process: it mounts, runs programs, passes files, reaps, and ends with its machine',
@@ -44,6 +48,67 @@ it(
     await expect(running.exited).rejects.toMatchObject({ code: 'ERR_GUEST_EXIT' });
     await expect(left).rejects.toMatchObject({ code: 'ERR_GUEST_EXIT' });
     await expect(vm.exec('true')).rejects.toMatchObject({ code: 'ERR_GUEST_EXIT' });
+  },
+  GUEST_LIMIT,
+);
+
+it(
+  'what is killed takes along what it started: with control groups its daemons, without at least its sessions',
+  async () => {
+    await using vm = await startWithAgent();
+    const daemon = (name: string): string =>
+      `(setsid sh -c 'echo $$ > /run/${name}; exec sleep 1000' > /dev/null 2>&1 < /dev/null &)`;
+    const session = 'setsid sh -c "echo \\$\\$ > /run/session; sleep 1000" &';
+    const until = 'while ! [ -s /run/daemon ] || ! [ -s /run/session ]; do sleep 0.05; done';
+    const script = `${daemon('daemon')}; ${session} ${until}; echo all; sleep 1000`;
+    const abort = new AbortController();
+    const running = await vm.spawn(script, { signal: abort.signal });
+    running.stdout.once('data', () => abort.abort());
+    expect(await running.exited).toMatchObject({ signal: 'SIGKILL' });
+    // Killed processes take a moment to be gone.
+    const left =
+      'sleep 0.5; for n in daemon session; do kill -0 "$(cat /run/$n)" 2> /dev/null && echo $n; done; true';
+    expect((await vm.exec(left)).stdout).toBe(GROUPS ? '' : 'daemon\n');
+
+    // A daemon whose program ended by itself stays, and its group goes when it does.
+    await vm.exec(daemon('stays'), { check: true });
+    const groups = 'grep -l "populated 1" /sys/fs/cgroup/typevisor-*/cgroup.events 2> /dev/null | wc -l';
+    const wait = 'while ! [ -s /run/stays ]; do sleep 0.05; done';
+    expect((await vm.exec(`${wait}; kill -0 "$(cat /run/stays)" && ${groups}`)).stdout).toBe(
+      GROUPS ? '2\n' : '0\n',
+    );
+    await vm.exec('kill -9 "$(cat /run/stays)"; sleep 0.5', { check: true });
+    expect((await vm.exec(groups)).stdout).toBe(GROUPS ? '1\n' : '0\n');
+
+    // A machine that is asked to power off lets programs say a last word.
+    const last = await vm.spawn(
+      'trap "echo bye > /dev/console; exit" TERM; echo ready; while :; do sleep 0.1; done',
+    );
+    await new Promise((resolve) => last.stdout.once('data', resolve));
+    const end = vm.stop({ timeout: 60_000 });
+    await vm.waitFor('bye', { timeout: GUEST_LIMIT });
+    expect(await end).toMatchObject({ reason: INIT_ENDS_BY });
+  },
+  GUEST_LIMIT,
+);
+
+it(
+  'a hundred programs at once, and twenty megabytes each way, are none too many',
+  async () => {
+    await using vm = await startWithAgent();
+    const count = guestName === 'stock' ? 100 : 20;
+    const results = await Promise.all(
+      Array.from({ length: count }, (_, index) => vm.exec(`echo ${index}; exit ${index}`)),
+    );
+    expect(results.map(({ stdout, exitCode }) => [stdout, exitCode])).toEqual(
+      results.map((_, index) => [`${index}\n`, index]),
+    );
+    const bytes = randomBytes(guestName === 'stock' ? 20_000_000 : 1_000_000);
+    const { stdoutBytes } = await vm.exec(['/bin/busybox', 'cat'], {
+      stdin: bytes,
+      maxBuffer: 2 * bytes.length,
+    });
+    expect(stdoutBytes.equals(bytes)).toBe(true);
   },
   GUEST_LIMIT,
 );

@@ -27,6 +27,36 @@ it(
 );
 
 it(
+  'SIGTERM goes to the command, which has the last word',
+  async () => {
+    const script = 'trap "echo bye; exit 5" TERM; echo ready; while :; do sleep 0.1; done';
+    const result = await vmm([...OPTIONS, '--', '/bin/sh', '-c', script], {
+      meanwhile: (child) => child.stdout?.once('data', () => child.kill('SIGTERM')),
+    });
+    expect(result).toMatchObject({ code: 5, stdout: 'ready\nbye\n' });
+  },
+  GUEST_LIMIT,
+);
+
+it(
+  'a second signal does not wait for a command that does not listen',
+  async () => {
+    let told = 0;
+    const result = await vmm([...OPTIONS, '--', '/bin/sh', '-c', 'trap "" TERM; echo ready; sleep 1000'], {
+      meanwhile: (child) =>
+        child.stdout?.once('data', () => {
+          told = performance.now();
+          child.kill('SIGTERM');
+          setTimeout(() => child.kill('SIGTERM'), 300);
+        }),
+    });
+    expect(result).toMatchObject({ code: 143, stdout: 'ready\n' });
+    expect(performance.now() - told).toBeLessThan(5000);
+  },
+  GUEST_LIMIT,
+);
+
+it(
   'a command that is not there is told as by a shell',
   async () => {
     const result = await vmm([...OPTIONS, '--', 'no-such-program', '--version'], { input: '' });
