@@ -13,12 +13,13 @@ export default defineConfig({
     projects: [
       // Many small files: a fresh module graph for each would cost more than all the tests.
       project('unit', { isolate: false }),
-      project('conformance', { testTimeout: 60_000 }),
-      project('fuzz', { pool: 'forks', testTimeout: 120_000 }),
+      // Hooks compile C, with sanitizers, on machines that do other things as well.
+      project('conformance', { testTimeout: 60_000, hookTimeout: 60_000 }),
+      project('fuzz', { pool: 'forks', testTimeout: 120_000, hookTimeout: 60_000 }),
       project('storage', { testTimeout: 120_000 }),
       project('network', { pool: 'forks', testTimeout: 120_000 }),
       project('guest', { pool: 'forks', testTimeout: 30_000, fileParallelism: false }),
-      project('cli', { pool: 'forks', testTimeout: 60_000, fileParallelism: false }),
+      project('cli', { pool: 'forks', testTimeout: 60_000, hookTimeout: 60_000, fileParallelism: false }),
       project('system', { pool: 'forks', testTimeout: 180_000, fileParallelism: false }),
       project('rig', { pool: 'forks', testTimeout: 300_000, fileParallelism: false }),
     ],

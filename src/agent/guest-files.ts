@@ -3,7 +3,8 @@
  * Runs on: main.
  */
 import { Readable } from 'node:stream';
-import { GuestCallError } from '../base/errors.js';
+import { untilAborted } from '../base/abort.js';
+import { GuestCallError, VmmError } from '../base/errors.js';
 import { type Frame, garbage, text, u8, u32 } from './frames.js';
 import type { DownloadOptions, FolderOptions, StartProgram } from './guest-folders.js';
 import { ANSWER, DATA, MAX_PAYLOAD, REQUEST } from './protocol.js';
@@ -48,13 +49,21 @@ export interface GuestStat {
   readonly ctimeMs: number;
 }
 
+/** Bytes of a file that is read as a whole, unless said otherwise, and of a folder's names: a guest may go on for ever. */
+const MAX_FILE = 2 ** 30;
+const MAX_NAMES = 64 * 2 ** 20;
+
 /** How a file is read. */
 export interface GuestReadOptions {
   /** Its abort ends it. */
   readonly signal?: AbortSignal;
+  /** Bytes; more are an error (ERR_AGENT). 1 GiB unless given when all of a file is read at once, none for a stream. */
+  readonly maxBytes?: number;
 }
 /** How a file is written. */
-export interface GuestWriteOptions extends GuestReadOptions {
+export interface GuestWriteOptions {
+  /** Its abort ends it. */
+  readonly signal?: AbortSignal;
   /** Of a new file; 0o644 unless given. */
   readonly mode?: number;
 }
@@ -79,16 +88,16 @@ export class GuestFiles {
     path: string,
     options: BufferEncoding | (GuestReadOptions & { readonly encoding?: BufferEncoding }) = {},
   ): Promise<Buffer | string> {
-    const { encoding, signal } = typeof options === 'string' ? { encoding: options } : options;
+    const { encoding, ...rest } = typeof options === 'string' ? { encoding: options } : options;
     const chunks: Buffer[] = [];
-    for await (const chunk of this.#read(path, signal)) chunks.push(chunk);
+    for await (const chunk of this.#read(path, { maxBytes: MAX_FILE, ...rest })) chunks.push(chunk);
     const bytes = Buffer.concat(chunks);
     return encoding === undefined ? bytes : bytes.toString(encoding);
   }
 
   /** A file's content, as fast as it is read. */
-  createReadStream(path: string, { signal }: GuestReadOptions = {}): Readable {
-    return Readable.from(this.#read(path, signal), { objectMode: false });
+  createReadStream(path: string, options: GuestReadOptions = {}): Readable {
+    return Readable.from(this.#read(path, options), { objectMode: false });
   }
 
   /** Makes or replaces a file. What has been written when it fails or is aborted stays. */
@@ -114,7 +123,8 @@ export class GuestFiles {
           },
         });
       });
-      for await (const chunk of typeof data === 'string' || data instanceof Uint8Array ? [data] : data) {
+      const chunks = typeof data === 'string' || data instanceof Uint8Array ? [data] : data;
+      for await (const chunk of untilAborted(chunks, signal)) {
         const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
         for (let at = 0; at < bytes.length && !refused; at += MAX_PAYLOAD) {
           if (!session.send(DATA, bytes.subarray(at, at + MAX_PAYLOAD))) await session.drained();
@@ -141,10 +151,13 @@ export class GuestFiles {
     const session = await this.open();
     try {
       const names: string[] = [];
+      let length = 0;
       await new Promise<void>((resolve, reject) => {
         session.handle({
           frame: (frame) => {
-            if (frame.type === ANSWER.NAMES) names.push(...namesIn(frame.payload));
+            length += frame.payload.length;
+            if (length > MAX_NAMES) reject(new VmmError('ERR_AGENT', `${path} has no end of names`));
+            else if (frame.type === ANSWER.NAMES) names.push(...namesIn(frame.payload));
             else if (frame.type === ANSWER.DONE) resolve();
             else reject(frame.type === ANSWER.ERROR ? callError(`list ${path}`, frame) : garbage('a folder'));
           },
@@ -220,7 +233,8 @@ export class GuestFiles {
     return downloadFolder(this.start, from, to, options);
   }
 
-  async *#read(path: string, signal?: AbortSignal): AsyncGenerator<Buffer> {
+  async *#read(path: string, { signal, maxBytes }: GuestReadOptions): AsyncGenerator<Buffer> {
+    let left = maxBytes ?? Number.POSITIVE_INFINITY;
     const session = await this.open(signal);
     try {
       const arrived: Frame[] = [];
@@ -247,8 +261,11 @@ export class GuestFiles {
             wake = resolve;
             if (arrived.length > 0 || lost) resolve();
           });
-        } else if (frame.type === DATA) yield frame.payload;
-        else if (frame.type === ANSWER.DONE) return;
+        } else if (frame.type === DATA) {
+          left -= frame.payload.length;
+          if (left < 0) throw new VmmError('ERR_AGENT', `${path} has more than ${maxBytes} bytes`);
+          yield frame.payload;
+        } else if (frame.type === ANSWER.DONE) return;
         else throw frame.type === ANSWER.ERROR ? callError(`read ${path}`, frame) : garbage('a file');
       }
     } finally {

@@ -48,6 +48,7 @@ export class AgentSession {
     for (const event of ENDS) connection.on(event, this.#onEnd);
     connection.resume(); // whoever made it may have paused it
     this.send(REQUEST.HELLO, u16(VERSION), u16(VERSION));
+    if (signal?.aborted) this.#onAbort();
   }
 
   /** Says who handles frames from now on. */

@@ -4,7 +4,7 @@
  * taken away again: what has a file's name has all of it.
  */
 import { basename, posix } from 'node:path';
-import { orAborted } from '../base/abort.js';
+import { orAborted, untilAborted } from '../base/abort.js';
 import { VmmError } from '../index.js';
 
 /** Folders in folders: links may lead in circles. */
@@ -117,21 +117,9 @@ class Watched implements AsyncIterable<Uint8Array> {
     private readonly signal: AbortSignal,
   ) {}
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+  [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
     this.begun = true;
-    const from = this.data[Symbol.asyncIterator]();
-    try {
-      for (;;) {
-        const { done, value } = await orAborted(from.next(), this.signal);
-        if (done) return;
-        yield value;
-      }
-    } finally {
-      const over = from.return?.();
-      // One that nothing comes from does not end either.
-      if (this.signal.aborted) over?.catch(() => {});
-      else await over;
-    }
+    return untilAborted(this.data, this.signal);
   }
 }
 

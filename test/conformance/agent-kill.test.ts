@@ -8,8 +8,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BUILT, GROUPS, gone, HostAgent, isAlive } from '../support/host-agent.js';
 
-/** A compiler with sanitizers takes its time on a busy machine, ms. */
-const HOOK_MS = 60_000;
 const NO_GROUPS = [join(import.meta.dirname, '../support/no-groups.c'), '-Wl,--wrap=mkdirat'];
 
 /** Starts what stays when its parents are gone: writes its number to the file, then for ever nothing. */
@@ -29,7 +27,7 @@ describe.each([
   beforeAll(async () => {
     host = new HostAgent(program);
     await host.agent.ready();
-  }, HOOK_MS);
+  });
   afterAll(() => host[Symbol.dispose]());
   const grouped = how !== 'without';
   const inUse = (): string[] =>

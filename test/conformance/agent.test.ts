@@ -284,6 +284,32 @@ describe.each(BUILDS)('the agent %s:', (_, build) => {
       });
     });
 
+    it('are given up when that is what a signal says, at any moment', async () => {
+      const { files } = agent;
+      const endless = async function* () {
+        for (;;) yield Buffer.alloc(50_000);
+      };
+      const never = async function* () {
+        yield 'first';
+        await new Promise(() => {});
+      };
+      for (const delay of [-1, 0, 1, 20]) {
+        const abort = new AbortController();
+        const { signal } = abort;
+        const give = (): void => abort.abort(new Error(`after ${delay}`));
+        if (delay < 0) give();
+        else setTimeout(give, delay);
+        const calls = [
+          files.readFile('/dev/zero', { signal }),
+          files.writeFile('/dev/null', endless(), { signal }),
+          files.writeFile(at('waits'), never(), { signal }),
+          files.createReadStream('/dev/zero', { signal }).forEach(() => {}),
+        ];
+        for (const outcome of await Promise.allSettled(calls))
+          expect(outcome).toMatchObject({ status: 'rejected', reason: { message: `after ${delay}` } });
+      }
+    });
+
     it('that are not there, or are folders, or cannot be written, are errors', async () => {
       const { files } = agent;
       await expect(files.readFile(at('none'))).rejects.toMatchObject({
@@ -291,6 +317,10 @@ describe.each(BUILDS)('the agent %s:', (_, build) => {
         errnoName: 'ENOENT',
       });
       await expect(files.readFile(folder)).rejects.toMatchObject({ errnoName: 'EISDIR' });
+      await expect(files.readFile('/dev/zero', { maxBytes: 1_000_000 })).rejects.toMatchObject({
+        code: 'ERR_AGENT',
+        message: '/dev/zero has more than 1000000 bytes',
+      });
       await expect(files.writeFile(folder, 'x')).rejects.toMatchObject({ errnoName: 'EISDIR' });
       await expect(files.writeFile('/dev/full', randomBytes(200_000))).rejects.toMatchObject({
         errnoName: 'ENOSPC',

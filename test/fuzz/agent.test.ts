@@ -97,7 +97,7 @@ describe('the agent', () => {
     process.env['HARMLESS_PORT'] = `${(echo.address() as AddressInfo).port}`;
     host = new HostAgent(HARMLESS);
     await host.agent.exec(['anything'], {}); // what it opens once is open from now on
-  }, FUZZ_LIMIT);
+  });
   afterAll(() => {
     host[Symbol.dispose]();
     for (const peer of peers) peer.destroy();

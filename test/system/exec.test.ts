@@ -4,7 +4,7 @@ import { expect, it } from 'vitest';
 import { guestName } from '../support/guest.js';
 import { GUEST_LIMIT, INIT_ENDS_BY, startWithAgent } from '../support/guest-test.js';
 
-/** The lean kernel is built without control groups. */
+/** The lean kernel has none: it is for where kernel code is slow, and each program that starts would pay for them. */
 const GROUPS = guestName === 'stock';
 
 it(
