@@ -5,6 +5,9 @@ import { pipeline } from 'node:stream/promises';
 import { GuestCallError, type GuestFiles, VmmError } from '../index.js';
 import type { CopyPlace } from './copy.js';
 
+/** Bytes that are read or written at once. */
+const PIECE = 256 * 1024;
+
 const isMissing = (error: unknown): boolean =>
   error instanceof GuestCallError
     ? error.errnoName === 'ENOENT'
@@ -53,6 +56,21 @@ async function told<T>(path: string, action: () => Promise<T>): Promise<T> {
   }
 }
 
+/** The same bytes in larger pieces: a write costs as much as it takes to copy this. */
+async function* inPieces(data: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let waiting: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of data) {
+    waiting.push(chunk);
+    length += chunk.length;
+    if (length < PIECE) continue;
+    yield Buffer.concat(waiting);
+    waiting = [];
+    length = 0;
+  }
+  if (length > 0) yield Buffer.concat(waiting);
+}
+
 /** Files of this host. */
 export class LocalPlace implements CopyPlace {
   stat(path: string) {
@@ -72,7 +90,7 @@ export class LocalPlace implements CopyPlace {
   }
   async *read(path: string): AsyncGenerator<Uint8Array> {
     try {
-      yield* createReadStream(path, { highWaterMark: 256 * 1024 });
+      yield* createReadStream(path, { highWaterMark: PIECE });
     } catch (error) {
       await told(path, () => Promise.reject(error));
     }
@@ -80,7 +98,7 @@ export class LocalPlace implements CopyPlace {
   write(path: string, mode: number, data: AsyncIterable<Uint8Array>): Promise<void> {
     return told(path, async () => {
       await using file = await open(path, 'w', mode);
-      for await (const chunk of data) await file.writeFile(chunk);
+      for await (const piece of inPieces(data)) await file.writeFile(piece);
     });
   }
   async discard(path: string): Promise<boolean> {
