@@ -423,4 +423,37 @@ describe('an agent', () => {
       hint: 'use the agent that came with this version',
     });
   });
+
+  it('is asked to power off if it was met before or is to be there, and is not waited for longer than that', async () => {
+    const { REQUEST, ANSWER, VERSION } = protocol;
+    const asked: number[] = [];
+    let answers = true;
+    const speaking = async (): Promise<Duplex> => {
+      const decoder = new FrameDecoder();
+      const line: Duplex = new Duplex({
+        read() {},
+        write(chunk: Buffer, _encoding, done) {
+          for (const { type } of decoder.push(chunk)) {
+            asked.push(type);
+            if (type === REQUEST.HELLO) line.push(encodeFrame(ANSWER.WELCOME, u16(VERSION)));
+            else if (answers) line.push(encodeFrame(ANSWER.DONE));
+          }
+          done();
+        },
+      });
+      return line;
+    };
+    const off = Promise.resolve();
+    await new Agent(speaking).askToPowerOff(off, 1000, false);
+    expect(asked).toEqual([]);
+    await new Agent(speaking).askToPowerOff(off, 1000, true);
+    expect(asked.splice(0)).toEqual([REQUEST.HELLO, REQUEST.POWEROFF]);
+    answers = false;
+    const met = new Agent(speaking);
+    met.met();
+    await met.askToPowerOff(new Promise(() => {}), 50, false);
+    expect(asked).toEqual([REQUEST.HELLO, REQUEST.POWEROFF]);
+    const absent = new Agent(() => Promise.reject(new VmmError('ERR_VSOCK_REFUSED', 'no')));
+    await absent.askToPowerOff(new Promise(() => {}), 50, true);
+  });
 });
