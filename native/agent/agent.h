@@ -34,12 +34,15 @@ struct session {
   struct session *next;
 };
 
+// frames.c
 // Room for one more frame of any size: every answer fits then.
 int has_room(struct session *s);
 void send_frame(struct session *s, int type, const void *payload, size_t length);
 void send_error(struct session *s, int error);
 void done(struct session *s);
-void transmit(struct session *s); // what waits for the socket
+void receive(struct session *s);     // what the socket has
+void read_frames(struct session *s); // as far as there is room for answers
+void transmit(struct session *s);    // what waits for the socket
 
 // A payload that is read from front to back; `bad` once it was too short.
 struct reader {
@@ -48,6 +51,9 @@ struct reader {
 };
 uint32_t take_number(struct reader *r, int bytes);
 const char *take_string(struct reader *r);
+
+// agent.c
+void message(struct session *s, int type, struct reader *r);
 
 // spawn.c
 void spawn(struct session *s, struct reader *r);

@@ -19,7 +19,7 @@ import type { Random } from '../support/random.js';
 /** What harmless.c stands in front of. */
 const WRAPPED = [
   ...['open', 'mkdir', 'rmdir', 'unlink', 'rename', 'clock_settime', 'mount', 'reboot', 'sync', 'execvp'],
-  ...['connect', 'kill'],
+  ...['connect', 'kill', 'message'],
 ].map((name) => `-Wl,--wrap=${name}`);
 const HARMLESS = [join(import.meta.dirname, '../support/harmless.c'), ...WRAPPED];
 
@@ -273,5 +273,9 @@ describe('its client', () => {
       }
       expect(Buffer.concat(found).equals(bytes)).toBe(true);
     });
+    for (const size of [0, MAX_PAYLOAD + 2, 2 ** 32 - 1])
+      expect(() => new FrameDecoder().push(Buffer.concat([u32(size), u8(1)]))).toThrow(
+        `a frame of ${size} bytes`,
+      );
   });
 });

@@ -47,7 +47,12 @@ int fcntl(int fd, int command, ...) {
   WORDS(command);
   return CALL(fcntl, fd, command, a);
 }
-int ioctl(int fd, unsigned long request, ...) {
+#ifdef __GLIBC__
+typedef unsigned long request_number;
+#else // musl
+typedef int request_number;
+#endif
+int ioctl(int fd, request_number request, ...) {
   WORDS(request);
   return CALL(ioctl, fd, request, a);
 }
