@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { GUEST_LIMIT, startWithAgent } from '../support/guest-test.js';
+import { GUEST_LIMIT, INIT_ENDS_BY, startWithAgent } from '../support/guest-test.js';
 import { scratch } from '../support/scratch.js';
 
 it(
@@ -46,7 +46,7 @@ it(
 );
 
 it(
-  'a guest that was paused is told the time',
+  'a guest that was paused is told the time, and one that is to power off ends its programs first',
   async () => {
     await using vm = await startWithAgent();
     const late = async () => Date.now() / 1000 - Number((await vm.exec('date +%s')).stdout);
@@ -56,6 +56,15 @@ it(
     await sleep(1500);
     await vm.resume();
     await expect.poll(late, { timeout: GUEST_LIMIT }).toBeLessThan(10);
+
+    // A machine that is asked to power off lets programs say a last word.
+    const last = await vm.spawn(
+      'trap "echo bye > /dev/console; exit" TERM; echo ready; while :; do sleep 0.1; done',
+    );
+    await new Promise((resolve) => last.stdout.once('data', resolve));
+    const end = vm.stop({ timeout: 60_000 });
+    await vm.waitFor('bye', { timeout: GUEST_LIMIT });
+    expect(await end).toMatchObject({ reason: INIT_ENDS_BY });
   },
   GUEST_LIMIT,
 );
