@@ -28,6 +28,19 @@ const HELLO = encodeFrame(REQUEST.HELLO, u16(VERSION), u16(VERSION));
 const REQUESTS = Object.values(REQUEST);
 const ANSWERS = Object.values(ANSWER);
 
+/** Requests that belong together: one that begins something, and what may follow. */
+const STORIES: readonly (readonly number[])[] = [
+  [REQUEST.SPAWN, REQUEST.STDIN, REQUEST.STDIN_END, REQUEST.SIGNAL, REQUEST.RESIZE, REQUEST.CREDIT],
+  [REQUEST.WRITE, DATA, DATA, REQUEST.DATA_END, REQUEST.STAT],
+  [REQUEST.READ, REQUEST.LIST, REQUEST.PROBE, REQUEST.SPAWN],
+  [...REQUESTS, DATA],
+];
+/** Begins a program for sure. */
+const RUN = encodeFrame(
+  REQUEST.SPAWN,
+  ...[u8(0), u16(0), u16(0), text(''), text('/'), u32(1), text('cat'), u32(1), text('PATH=/usr/bin:/bin')],
+);
+
 /** A request as it should be. */
 function rightRequest(random: Random, type: number): Uint8Array[] {
   const path = (): Buffer => text(random.pick(PATHS));
@@ -138,8 +151,10 @@ describe('the agent', () => {
     });
     const closed = new Promise((resolve) => socket.once('close', resolve));
     if (random.below(20) > 0) socket.write(HELLO);
+    const story = random.pick(STORIES);
+    if (story[0] === REQUEST.SPAWN && random.below(2) === 0) socket.write(RUN);
     for (let count = 1 + random.below(12); count > 0; count -= 1) {
-      const type = random.below(10) > 0 ? random.pick([...REQUESTS, DATA]) : random.below(256);
+      const type = random.below(10) > 0 ? random.pick(story) : random.below(256);
       if (type === REQUEST.CONNECT) carries = true;
       const frame = strangeFrame(random, type, rightRequest(random, type));
       const cut = random.below(frame.length + 1);

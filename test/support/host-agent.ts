@@ -73,7 +73,7 @@ export class HostAgent implements Disposable {
     const [first, ...more] = readdirSync(SOURCES)
       .filter((name) => name.endsWith('.c'))
       .map((name) => join(SOURCES, name));
-    const flags = ['-Os', '-Wextra', '-fsanitize=address,undefined'];
+    const flags = ['-Os', '-Wextra', '-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
     return compileC(first!, join(this.folder, 'agent'), [...more, ...flags, ...own]);
   }
 
