@@ -152,7 +152,7 @@ describe('the agent', () => {
     const closed = new Promise((resolve) => socket.once('close', resolve));
     if (random.below(20) > 0) socket.write(HELLO);
     const story = random.pick(STORIES);
-    if (story[0] === REQUEST.SPAWN && random.below(2) === 0) socket.write(RUN);
+    if (story[0] === REQUEST.SPAWN && random.below(6) === 0) socket.write(RUN);
     for (let count = 1 + random.below(12); count > 0; count -= 1) {
       const type = random.below(10) > 0 ? random.pick(story) : random.below(256);
       if (type === REQUEST.CONNECT) carries = true;
