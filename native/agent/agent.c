@@ -52,7 +52,8 @@ void message(struct session *s, int type, struct reader *r) {
   else if (type == POWEROFF) {
     done(s);
     send(s->fd, s->out, s->out_len, 0);
-    power_off();
+    uint32_t patience = r->at < r->end ? take_number(r, 4) : LAST_WORDS_MS;
+    power_off(r->bad ? LAST_WORDS_MS : patience);
   } else if (type == PROBE) probe_request(s, r);
   else if (type == CONNECT) relay_connect(s, r);
   else if (type == CLOCK) clock_request(s, r);

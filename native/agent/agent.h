@@ -99,4 +99,5 @@ void clock_request(struct session *s, struct reader *r);
 
 // boot.c
 void boot_as_init(void);
-void power_off(void);
+enum { LAST_WORDS_MS = 1500 }; // unless the host says otherwise: old ones wait for 5 s in all
+void power_off(uint32_t patience); // ms for programs to end by themselves

@@ -15,8 +15,8 @@
 #include "agent.h"
 #include "lines.h"
 
-// What programs may take for their last words, ms, each of two times; `vm.stop` waits for 5 s in all.
-enum { LAST_WORDS_MS = 1500, STEP_MS = 20 };
+// How often is looked whether programs have ended, and how long they may take to be gone that were killed, ms.
+enum { STEP_MS = 20, GONE_MS = 1000 };
 
 static void mount_at(const char *type, const char *path, const char *options, unsigned long flags) {
   mkdir(path, 0755);
@@ -117,18 +117,21 @@ void boot_as_init(void) {
   loopback_up();
 }
 
-static int others_left(void) {
-  while (waitpid(-1, 0, WNOHANG) > 0) {}
-  return waitpid(-1, 0, WNOHANG) == 0;
+static void wait_for_others(uint32_t most) {
+  for (uint32_t ms = 0; ms < most; ms += STEP_MS) {
+    while (waitpid(-1, 0, WNOHANG) > 0) {}
+    if (waitpid(-1, 0, WNOHANG) < 0) return; // nobody is left
+    usleep(STEP_MS * 1000);
+  }
 }
 
 // Everybody else ends, after a word if that is enough.
-static void end_all(void) {
+static void end_all(uint32_t patience) {
   kill(-1, SIGTERM);
   kill(-1, SIGCONT);
-  for (int ms = 0; ms < LAST_WORDS_MS && others_left(); ms += STEP_MS) usleep(STEP_MS * 1000);
+  wait_for_others(patience);
   kill(-1, SIGKILL);
-  for (int ms = 0; ms < LAST_WORDS_MS && others_left(); ms += STEP_MS) usleep(STEP_MS * 1000);
+  wait_for_others(GONE_MS);
 }
 
 // Beside another init the machine is that one's to end.
@@ -146,10 +149,10 @@ static void ask_init(void) {
 }
 
 // A machine without ACPI says by a reset that it is off: the kernel's reboot=k.
-void power_off(void) {
+void power_off(uint32_t patience) {
   sync(); // whoever asked may not wait for all of it
   if (getpid() != 1) ask_init();
-  else end_all();
+  else end_all(patience);
   sync();
   mount(0, "/", 0, MS_REMOUNT | MS_RDONLY, 0);
   reboot(access("/sys/firmware/acpi", F_OK) ? RB_AUTOBOOT : RB_POWER_OFF);

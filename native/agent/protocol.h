@@ -14,7 +14,7 @@
 //   MKDIR  mode u32, path → DONE; REMOVE path → DONE; RENAME from, to → DONE
 //   READ   path → DATA…, DONE
 //   WRITE  mode u32, path → DONE; then DATA from the host, and DATA_END → DONE
-//   POWEROFF → DONE, and the machine goes down
+//   POWEROFF patience u32 (ms, may be absent) → DONE, and the machine goes down; its programs have that long to end by themselves
 //   PROBE  port u16 → DONE as soon as a program in the guest listens at that TCP port, of whatever address
 //   CONNECT port u16 → DONE when a program that listens at that TCP port on the loopback has taken the connection, or ERROR.
 //          From then on this connection carries no frames but the bytes themselves, and each direction ends by itself

@@ -146,7 +146,10 @@ export class Agent {
     try {
       const session = await this.#open({ timeout: this.#ready ? timeout : Math.min(timeout, MEET_MS) });
       const over = Promise.race([off, sleep(timeout, undefined, { ref: false })]);
-      await Promise.race([session.request('power off', REQUEST.POWEROFF), over]);
+      await Promise.race([
+        session.request('power off', REQUEST.POWEROFF, u32(Math.floor(timeout / 2))),
+        over,
+      ]);
       await over;
       session.close();
     } catch (error) {

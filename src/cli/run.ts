@@ -55,10 +55,10 @@ async function runVm(line: CommandLine, reporter: Reporter, interrupts: Interrup
   let broken: NodeJS.ErrnoException | undefined;
   // Before the streams: the guest starts while Node loads them. What it writes meanwhile waits.
   await vm.start();
-  interrupts.askFirst(async () => {
-    const { reason, message } = await vm.stop({ timeout: GRACE_MS });
-    // What it has not written is lost, and whoever asked wants to know. Flat guests have nothing to write.
-    if (reason === 'killed' && config.flat === undefined) reporter.notice(message);
+  let asked = false;
+  interrupts.askFirst(() => {
+    asked = true;
+    return vm.stop({ timeout: GRACE_MS });
   });
   using _resizes = followSize(vm);
   let disconnect = (): void => {};
@@ -86,6 +86,8 @@ async function runVm(line: CommandLine, reporter: Reporter, interrupts: Interrup
     if (vm.serialDropped > 0) {
       reporter.notice(`${vm.serialDropped} bytes of console output were dropped: nobody read them in time`);
     }
+    // What it has not written is lost, and whoever asked wants to know. Flat guests have nothing to write.
+    if (asked && info.reason === 'killed' && config.flat === undefined) reporter.notice(info.message);
     const code = exitCode();
     if (broken && broken.code !== 'EPIPE') {
       const why = new VmmError('ERR_VMM_HOST', `cannot write the console: ${broken.message}`);
