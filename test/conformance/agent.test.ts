@@ -49,9 +49,10 @@ describe.each(BUILDS)('the agent %s:', (_, build) => {
   let child: ChildProcess;
   const dial = (): Promise<Socket> => host.dial();
 
-  beforeAll(() => {
+  beforeAll(async () => {
     host = new HostAgent(build);
     ({ agent, folder, process: child } = host);
+    await agent.ready();
   });
   afterAll(() => host[Symbol.dispose]());
 
