@@ -32,6 +32,18 @@ const OTHERS: readonly { readonly magic: readonly number[]; readonly what: strin
     },
   ];
 
+/** Kernels of other machines: at `at`, `text` (Linux Documentation/arch/arm64/booting.rst, riscv/boot-image-header.rst, efi zboot). */
+const FOREIGN: readonly { readonly at: number; readonly text: string; readonly machine: string }[] = [
+  { at: 0x38, text: 'ARM\x64', machine: 'ARM64' },
+  { at: 0x38, text: 'RSC\x05', machine: 'RISC-V' },
+  {
+    at: 4,
+    text: 'zimg',
+    machine: 'another machine (it is packed as ARM64, RISC-V and LoongArch kernels are)',
+  },
+  { at: 0, text: '\x27\x05\x19\x56', machine: 'U-Boot' },
+];
+
 /** @throws KernelError naming what the file is instead */
 export function identifyKernel(image: ImageReader): ImageKind {
   if (image.size === 0) throw new KernelError('the kernel is empty', { hint: EXPECTED });
@@ -43,6 +55,10 @@ export function identifyKernel(image: ImageReader): ImageKind {
   for (const { magic, what, hint } of OTHERS) {
     if (magic.every((byte, index) => head[index] === byte))
       throw new KernelError(`the kernel is ${what}`, { hint });
+  }
+  for (const { at, text, machine } of FOREIGN) {
+    if ([...text].every((char, index) => head[at + index] === char.charCodeAt(0)))
+      throw new KernelError(`the kernel is for ${machine}, not x86-64`, { hint: EXPECTED });
   }
   if (head.length > HEADER_MAGIC + 4 && view.getUint16(BOOT_FLAG, true) === 0xaa55) {
     if (view.getUint32(HEADER_MAGIC) === 0x4864_7253) return 'bzImage'; // "HdrS"

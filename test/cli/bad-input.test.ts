@@ -231,6 +231,15 @@ const CASES: readonly Case[] = [
     says: /ARM ?64|AArch64/i,
   },
   {
+    what: "an ARM64 distribution's kernel",
+    args: image(
+      'Image',
+      Uint8Array.from({ length: 4096 }, (_, index) => [0x41, 0x52, 0x4d, 0x64][index - 0x38] ?? 0),
+    ),
+    code: 65,
+    says: 'the kernel is for ARM64, not x86-64',
+  },
+  {
     what: 'an ELF with a segment outside of RAM',
     args: [...elf({ segments: [PAGE_AT_1M, { address: 0xc000_0000, fileSize: 0x1000 }] }), '--memory', '4G'],
     code: 65,

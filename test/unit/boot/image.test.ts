@@ -12,6 +12,11 @@ const startingWith = (text: string, size = 0x1000): Uint8Array => {
   return bytes;
 };
 
+const at = (offset: number, text: string, bytes: Uint8Array): Uint8Array => {
+  bytes.set(Buffer.from(text, 'latin1'), offset);
+  return bytes;
+};
+
 describe('a kernel image', () => {
   it('is told by its first bytes', () => {
     expect(identify(elfImage(SMALL_ELF))).toBe('elf');
@@ -40,6 +45,10 @@ describe('what is no kernel is called by its name', () => {
     ['a package', startingWith('!<arch>\n'), /a Debian package/],
     ['a boot sector', bootSector, /a boot sector without a Linux header/],
     ['a Windows program', startingWith('MZ'), /an EFI or Windows program/],
+    ["another machine's kernel", at(0x38, 'ARM\x64', startingWith('MZ')), /is for ARM64, not x86-64/],
+    ["a third machine's", at(0x38, 'RSC\x05', startingWith('MZ')), /is for RISC-V, not x86-64/],
+    ['a packed one', at(4, 'zimg', startingWith('MZ')), /is for another machine .*ARM64/],
+    ["a boot loader's", startingWith('\x27\x05\x19\x56'), /is for U-Boot, not x86-64/],
     ['a short Windows program', startingWith('MZ', 64), /an EFI or Windows program/],
     ['text', startingWith('hello'), /neither an ELF file nor a bzImage/],
     ['zeros', new Uint8Array(64), /neither an ELF file nor a bzImage/],
