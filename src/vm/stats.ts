@@ -11,6 +11,8 @@ export interface VmStats {
   readonly phases: Readonly<Partial<Record<Phase, number>>>;
   /** Exits by kind; `page` are those answered by the vCPU thread from the register page. */
   readonly exits: Readonly<Record<string, number>>;
+  /** The same for each vCPU by itself, the one that boots first. */
+  readonly vcpus: readonly { readonly exits: Readonly<Record<string, number>> }[];
   /** Exits that reached the event loop, by address: `pio 0x3f8 com1`. */
   readonly addresses: Readonly<Record<string, number>>;
   /** Accesses that met no device, by address. */
@@ -28,9 +30,11 @@ export function collectStats(guest: Guest): VmStats {
   const add = (into: Record<string, number>, key: string, count: number): void => {
     into[key] = (into[key] ?? 0) + count;
   };
-  for (const { thread, loop } of machine.vcpus) {
-    add(exits, 'page', thread.answered);
-    for (const [kind, count] of loop.stats.kinds) add(exits, kind, count);
+  const vcpus = machine.vcpus.map(({ thread, loop }) => ({
+    exits: { page: thread.answered, ...Object.fromEntries(loop.stats.kinds) },
+  }));
+  for (const vcpu of vcpus) for (const [kind, count] of Object.entries(vcpu.exits)) add(exits, kind, count);
+  for (const { loop } of machine.vcpus) {
     for (const space of ['pio', 'mmio'] as const) {
       for (const [address, count] of loop.stats[space]) {
         add(addresses, `${space} ${hex(address)} ${machine[space].owner(address) ?? 'nobody'}`, count);
@@ -45,5 +49,6 @@ export function collectStats(guest: Guest): VmStats {
     guest.virtio.map(({ device, transport }) => [device.name, { ...device.stats, faults: transport.faults }]),
   );
   const serial = { bytes: guest.outputBytes, dropped: console.dropped };
-  return { uptimeMs: phases.elapsed, phases: phases.report(), exits, addresses, unclaimed, devices, serial };
+  const { elapsed: uptimeMs } = phases;
+  return { uptimeMs, phases: phases.report(), exits, vcpus, addresses, unclaimed, devices, serial };
 }

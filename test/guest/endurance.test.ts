@@ -163,6 +163,11 @@ describe('a machine of two vCPUs', () => {
         if (round % 250 === 249) expect(await goesOn(vm), `after ${round + 1} rounds`).toBe(true);
       }
       expect(await goesOn(vm)).toBe(true);
+      // Each vCPU's exits are its own: the second makes none that the monitor answers.
+      const { vcpus, exits } = vm.stats();
+      expect(vcpus[0]!.exits['pio']).toBeGreaterThan(0);
+      expect(vcpus[1]!.exits['pio'] ?? 0).toBe(0);
+      expect(exits['pio']).toBe(vcpus[0]!.exits['pio']);
     },
     LIMIT,
   );
