@@ -17,10 +17,10 @@ import { fileDisk } from './file-disk.js';
 import { guestDisk, rigDisk } from './guest-disk.js';
 import { guestNet, rigNet } from './guest-net.js';
 import { linux } from './linux.js';
-import { memory } from './memory.js';
+import { memory, memorySmp } from './memory.js';
 import { flatProcess, inProcess, version } from './processes.js';
 import { details, isMet, ratioOf, table } from './report.js';
-import { rigBoot } from './rig.js';
+import { rigBoot, rigStock } from './rig.js';
 import { smp } from './smp.js';
 import { median, quantile } from './statistics.js';
 import { tap } from './tap.js';
@@ -31,9 +31,11 @@ const BENCHMARKS: readonly Benchmark[] = [
   inProcess,
   linux,
   rigBoot,
+  rigStock,
   smp,
   exits,
   memory,
+  memorySmp,
   virtioCore,
   tap,
   version,

@@ -13,7 +13,7 @@ import { VirtualMachine } from './library.js';
 
 /** The two programs compute and do nothing else, so that what is measured is user space. Half a second on one processor. */
 const JOBS = `
-job() { awk 'BEGIN { for (i = 0; i < 3000000; i++) sum += i % 7; exit sum == 0 }'; }
+job() { awk 'BEGIN { for (i = 0; i < 600000; i++) sum += i % 7; exit sum == 0 }'; }
 echo ready
 while read -r word; do
   job & first=$!

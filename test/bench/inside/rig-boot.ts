@@ -1,5 +1,5 @@
 /**
- * rig-boot.ts OUTPUT ROUNDS STOPWATCH: boots the lean and the stock kernel in turns with our monitor, in this warm process, and with QEMU, and
+ * rig-boot.ts OUTPUT ROUNDS STOPWATCH lean|stock: boots a kernel in turns with our monitor, in this warm process, and with QEMU, and
  * writes what it measured to OUTPUT. Run inside the rig.
  * Runs on: main, in a process of its own.
  */
@@ -14,7 +14,7 @@ import { qemuLinux } from '../qemu.js';
 import type { RigSamples } from '../rig.js';
 import { time } from '../stopwatch.js';
 
-const [output = '', rounds = '', stopwatch = ''] = process.argv.slice(2);
+const [output = '', rounds = '', stopwatch = '', name = ''] = process.argv.slice(2);
 const context: Context = {
   rounds: Number(rounds),
   progress: new Progress(),
@@ -24,18 +24,17 @@ const context: Context = {
 
 const lean = await leanGuest();
 const { benchInitrd: initrd } = lean;
-const stock = { kernel: (await stockGuest()).kernel, benchInitrd: initrd };
-const cmdline = await commandLineOf(lean);
-const stockCmdline = await commandLineOf(stock);
+const { kernel } = name === 'stock' ? await stockGuest() : lean;
+const cmdline = await commandLineOf({ kernel, benchInitrd: initrd });
 
-/** @returns a side: QEMU from exec to the line of /init, ms */
-const qemuBoot = (kernel: string, words: string) => (): number => {
-  const command = qemuLinux({ kernel, initrd, cmdline: words, memoryMib: MEMORY_MIB });
+/** A side: QEMU from exec to the line of /init, ms. */
+const qemuBoot = (): number => {
+  const command = qemuLinux({ kernel, initrd, cmdline, memoryMib: MEMORY_MIB });
   return time(context, { command, pattern: INIT_UP, endless: true }).pattern;
 };
 
 /** @returns a side: from start() to the line of /init, ms */
-const boot = (kernel: string, pages: 'default' | 'transparent') => async (): Promise<number> => {
+const boot = (pages: 'default' | 'transparent') => async (): Promise<number> => {
   await using vm = await VirtualMachine.create({
     kernel,
     initrd,
@@ -48,17 +47,12 @@ const boot = (kernel: string, pages: 'default' | 'transparent') => async (): Pro
   return performance.now() - started;
 };
 
-const [ours = [], huge = [], qemu = [], node = [], stockOurs = [], stockQemu = []] = await inTurns(
-  context,
-  'in the rig',
-  [
-    boot(lean.kernel, 'default'),
-    boot(lean.kernel, 'transparent'),
-    qemuBoot(lean.kernel, cmdline),
-    () => time(context, { command: [process.execPath, '-e', '0'] }).exit,
-    boot(stock.kernel, 'default'),
-    qemuBoot(stock.kernel, stockCmdline),
-  ],
-);
-const samples: RigSamples = { ours, huge, qemu, node, cmdline, stockOurs, stockQemu, stockCmdline };
+// What only informs is looked at once, with the lean kernel.
+const apart =
+  name === 'stock'
+    ? []
+    : [boot('transparent'), () => time(context, { command: [process.execPath, '-e', '0'] }).exit];
+const sides = [boot('default'), qemuBoot, ...apart];
+const [ours = [], qemu = [], huge = [], node = []] = await inTurns(context, 'in the rig', sides);
+const samples: RigSamples = { ours, qemu, huge, node, cmdline };
 writeFileSync(output, JSON.stringify(samples));
