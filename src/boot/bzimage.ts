@@ -17,6 +17,7 @@ export const SETUP = {
   JUMP: 0x200, // its second byte tells where the header ends
   MAGIC: 0x202, // "HdrS"
   VERSION: 0x206, // u16
+  KERNEL_VERSION: 0x20e, // u16, offset of a text from 0x200; 0 is none
   TYPE_OF_LOADER: 0x210, // u8
   LOADFLAGS: 0x211, // u8
   RAMDISK_IMAGE: 0x218, // u32

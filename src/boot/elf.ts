@@ -33,8 +33,12 @@ export const EHDR = {
   MACHINE: 18, // u16
   ENTRY: 24, // u64
   PHOFF: 32, // u64
+  SHOFF: 40, // u64
   PHENTSIZE: 54, // u16
   PHNUM: 56, // u16
+  SHENTSIZE: 58, // u16
+  SHNUM: 60, // u16
+  SHSTRNDX: 62, // u16
   SIZE: 64,
 } as const;
 /** Offsets in Elf64_Phdr, and its size. */

@@ -15,6 +15,7 @@ import { type EntryState, linux64, pvh } from './entry-state.js';
 import { CODE32, CODE64, writeDescriptorTables } from './gdt.js';
 import { type ImageKind, identifyKernel } from './image.js';
 import { placeInitrd } from './initrd.js';
+import { type KernelVersion, kernelVersion } from './kernel-version.js';
 import { CMDLINE, CMDLINE_SIZE, kernelRanges, MMIO_GAP, type Range } from './layout.js';
 import { writeMpTable } from './mptable.js';
 import { MAPPED_END, writePageTables } from './page-tables.js';
@@ -35,6 +36,8 @@ export interface LinuxPlan {
   readonly cmdlineLimit: number;
   /** Bits of HOST_FEATURE: which hosts the kernel says it copes with. */
   readonly hostFeatures: number;
+  /** Of the kernel, if its image tells. */
+  readonly version: KernelVersion | undefined;
 }
 
 export interface LinuxInput {
@@ -83,6 +86,7 @@ export function planLinux({ kernel, initrdSize, ram, protocol }: LinuxInput): Li
     setupHeader: image.setupHeader,
     cmdlineLimit: Math.min(CMDLINE_SIZE - 1, image.cmdlineSize || CMDLINE_SIZE - 1),
     hostFeatures: image.hostFeatures ?? 0,
+    version: kernelVersion(kernel, kind),
   };
 }
 

@@ -14,6 +14,7 @@ export interface CpuPlace {
 
 const HYPERVISOR = 2 ** 31; // leaf 1 ecx
 const TSC_DEADLINE = 1 << 24; // leaf 1 ecx
+const ARAT = 1 << 2; // leaf 6 eax: the LAPIC's timer runs in every sleep state
 const HTT = 1 << 28; // leaf 1 edx: the "logical processors" field is valid
 /** Extended topology, and its second version. */
 const TOPOLOGY_LEAVES: readonly number[] = [0xb, 0x1f];
@@ -34,6 +35,11 @@ export const offeredCpuid = (supported: readonly CpuidEntry[], tscDeadline: bool
     const ecx = tscDeadline ? entry.ecx | TSC_DEADLINE : entry.ecx & ~TSC_DEADLINE;
     return { ...entry, ecx: (ecx | HYPERVISOR) >>> 0 };
   });
+
+/** Whether a guest with these leaves has a timer that needs no other to be calibrated or replaced by: the LAPIC's, by the TSC. */
+export const hasDeadlineTimer = (leaves: readonly CpuidEntry[]): boolean =>
+  leaves.some(({ function: leaf, ecx }) => leaf === 1 && (ecx & TSC_DEADLINE) !== 0) &&
+  leaves.some(({ function: leaf, eax }) => leaf === 6 && (eax & ARAT) !== 0);
 
 /** Virtual machines in the guest are for those who ask for them: without VMX and SVM its kernel can start none. */
 export const withoutNesting = (offered: readonly CpuidEntry[]): CpuidEntry[] =>

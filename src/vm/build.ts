@@ -120,6 +120,10 @@ export function buildGuest(
   phases.mark('created');
 
   const content = prepare(machine, virtio);
+  if (content.pit) machine.addPit();
+  else if (!flat)
+    for (const [base, length] of small.TIMER_PORTS)
+      machine.pio.claim(base, length, 'no-pit', small.absentTimer);
   content.fill(machine);
   phases.mark('loaded');
   machine.prepare(content.entry);

@@ -19,6 +19,8 @@ export interface Content {
   readonly cmdline: string | undefined;
   /** What was done because of this host, a sentence each. */
   readonly notices: readonly string[];
+  /** Whether the guest gets an i8254. */
+  readonly pit: boolean;
   fill(machine: Machine): void;
 }
 

@@ -20,6 +20,7 @@ export const planFlatContent: ContentPlanner = (config, files) => {
     entry: plan.entry,
     cmdline: undefined,
     notices: [],
+    pit: config.flat!.irqchip, // as promised: nobody knows what the guest uses
     fill(machine) {
       copyLoads(image, plan.loads, machine);
       writeFlatTables(machine.ram.memory, plan);

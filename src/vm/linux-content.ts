@@ -15,6 +15,7 @@ import { WINDOW } from '../virtio/mmio-registers.js';
 import { type ContentPlanner, copyLoads } from './content.js';
 import { type GuestFile, openGuestFile } from './guest-file.js';
 import { hostParameters } from './host-kind.js';
+import { needsPit } from './pit.js';
 import type { AttachedDevice } from './virtio-slots.js';
 
 /** Who puts the guest's agent into its initrd. */
@@ -35,8 +36,14 @@ export const linuxPlanner =
     const plan = planLinux({ kernel, initrdSize: initrd?.size, ram, protocol: config.boot });
     if (host === 'software' && config.hostCheck === 'refuse') refuseForeignKernel(plan);
     return (machine, virtio) => {
-      const wanted = addParameters(withDefaults(config, plan, agent), virtio.map(announce));
-      const added = hostParameters(host, wanted, machine.tscKhz);
+      const { tscKhz, hasDeadlineTimer } = machine;
+      const { version } = plan;
+      const pit = needsPit({ host, version, cmdline: config.cmdline, hasDeadlineTimer, tscKhz });
+      const defaults = withDefaults(config, plan, agent);
+      // Without a PIT nothing is there to measure it by, for kernels that do not ask kvm-clock.
+      const clock = pit ? [] : [`tsc_early_khz=${tscKhz}`];
+      const wanted = addParameters(defaults, [...clock, ...virtio.map(announce)]);
+      const added = hostParameters(host, wanted, tscKhz);
       const cmdline = addParameters(wanted, added);
       const notices =
         added.length === 0
@@ -46,6 +53,7 @@ export const linuxPlanner =
         entry: plan.entry,
         cmdline,
         notices,
+        pit,
         fill({ ram: { memory } }) {
           const acpi = {
             cpus: config.cpus,

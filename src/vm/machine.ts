@@ -14,7 +14,7 @@ import { Irqfd } from '../irq/irqfd.js';
 import { flags } from '../kvm/abi.js';
 import { type CpuidEntry, Kvm, type KvmVcpu, type KvmVm } from '../kvm/kvm.js';
 import { Ram, type RamRange } from '../memory/ram.js';
-import { guestCpuid, offeredCpuid, withoutNesting } from '../vcpu/cpuid.js';
+import { guestCpuid, hasDeadlineTimer, offeredCpuid, withoutNesting } from '../vcpu/cpuid.js';
 import { type VcpuEnd, VcpuLoop } from '../vcpu/loop.js';
 import { SharedRegisterPage } from '../vcpu/register-page.js';
 import { type EntryState, type MsrChange, prepareVcpu } from '../vcpu/state.js';
@@ -34,7 +34,7 @@ export interface MachineOptions {
   readonly cpus: number;
   /** For each vCPU the host CPUs that it may run on, by number; any for those it does not name. */
   readonly affinity?: readonly (readonly number[])[];
-  /** In-kernel LAPIC, IOAPIC, PIC and PIT. Without them HLT leaves the guest at once. */
+  /** In-kernel LAPIC, IOAPIC and PIC. Without them HLT leaves the guest at once. */
   readonly irqchip: boolean;
   readonly cpu?: CpuModel | undefined;
 }
@@ -72,13 +72,15 @@ export class Machine implements Disposable {
   readonly #vm: KvmVm;
   readonly #kvm: Kvm;
   readonly #cpu: CpuModel | undefined;
+  /** CPUID as every vCPU has it, but for its place. */
+  readonly #leaves: readonly CpuidEntry[];
   readonly #doorbell: Doorbell;
   #cpuidSet = false;
   #pausedByOwner = false;
   #pausedAt = 0;
   #halting = false;
 
-  /** @throws HostError when this host's KVM or memory does not do */
+  /** @throws HostError when this host's KVM or memory does not do, ConfigError when it cannot give the CPU that was asked for */
   constructor(options: MachineOptions) {
     using resources = new Resources();
     this.#kvm = resources.use(Kvm.open());
@@ -86,6 +88,9 @@ export class Machine implements Disposable {
     checkCpuCount(this.#kvm, options.cpus);
     options.cpu?.check?.(this.#kvm);
     this.#cpu = options.cpu;
+    const tscDeadline = options.irqchip && this.#kvm.capability('KVM_CAP_TSC_DEADLINE_TIMER') > 0;
+    const offered = offeredCpuid(this.#kvm.supportedCpuid(), tscDeadline);
+    this.#leaves = this.#cpu ? this.#cpu.adjust(offered) : withoutNesting(offered);
     // Unmapped last: KVM and the vCPU threads reach into it until they are gone.
     this.ram = resources.use(new Ram(options.ram, options.pages));
     this.#doorbell = resources.use(new Doorbell());
@@ -99,10 +104,7 @@ export class Machine implements Disposable {
     // both (SRCU grace periods, virt/kvm/kvm_main.c).
     let slot = 0;
     for (const { base, size, host } of this.ram.slots()) vm.setUserMemoryRegion(slot++, base, size, host);
-    if (options.irqchip) {
-      vm.createIrqchip();
-      vm.createPit();
-    }
+    if (options.irqchip) vm.createIrqchip();
     this.vcpus = Array.from({ length: options.cpus }, (_, index) => {
       const kvm = resources.use(vm.createVcpu(index));
       const thread = new VcpuThread(kvm, this.page, this.#doorbell.descriptor, options.affinity?.[index]);
@@ -129,6 +131,16 @@ export class Machine implements Disposable {
     return this.irqchip ? this.#resources.use(new Irqfd(this.#vm, gsi(line))) : { raise() {} };
   }
 
+  /** Whether the guest's CPUs have a timer that does without the PIT. */
+  get hasDeadlineTimer(): boolean {
+    return hasDeadlineTimer(this.#leaves);
+  }
+
+  /** An i8254, for a guest that needs it; in the kernel, with a thread of its own there. Needs `irqchip`. */
+  addPit(): void {
+    this.#vm.createPit();
+  }
+
   /** Calls `onRing` soon after a guest's 32-bit write of `value` to `at`, which does not leave the kernel. */
   doorbell(at: Gpa, value: number, onRing: () => void): void {
     this.#resources.use(new Ioeventfd(this.#vm, at, value, onRing));
@@ -137,15 +149,12 @@ export class Machine implements Disposable {
   /**
    * Fills in every vCPU's state: the first starts at `entry`, the others wait for it.
    * @returns the first vCPU's CPUID, as KVM was told
-   * @throws ConfigError when this host cannot give the CPU that was asked for
+   * @throws ConfigError when this host's KVM does not take an MSR that was asked for
    */
   prepare(entry: EntryState): readonly CpuidEntry[] {
-    const tscDeadline = this.irqchip && this.#kvm.capability('KVM_CAP_TSC_DEADLINE_TIMER') > 0;
-    const offered = offeredCpuid(this.#kvm.supportedCpuid(), tscDeadline);
-    const leaves = this.#cpu ? this.#cpu.adjust(offered) : withoutNesting(offered);
     const msrs = this.#cpu?.msrs;
     const cpuids = this.vcpus.map(({ kvm }, index) => {
-      const cpuid = guestCpuid(leaves, { apicId: index, cpus: this.vcpus.length });
+      const cpuid = guestCpuid(this.#leaves, { apicId: index, cpus: this.vcpus.length });
       prepareVcpu(kvm, { cpuid, msrs, lapic: this.irqchip, entry: index === 0 ? entry : undefined });
       return cpuid;
     });

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { LOADED_HIGH, SETUP, XLF_KERNEL_64 } from '../../src/boot/bzimage.js';
 import { E820 } from '../../src/boot/e820.js';
 import { EHDR, ELF, MACHINES, PHDR, PT } from '../../src/boot/elf.js';
+import { SHDR } from '../../src/boot/kernel-version.js';
 import { MEMMAP_ENTRY, MODLIST_ENTRY, START_INFO } from '../../src/boot/pvh.js';
 import { BOOT_PARAMS, E820_ENTRY, E820_MAX_ENTRIES } from '../../src/boot/zero-page.js';
 import { evaluateC } from '../support/compile.js';
@@ -54,6 +55,7 @@ const MACHINE_NAMES: Readonly<Record<string, string>> = {
 
 const { CLASS, DATA, SIZE: ehdrSize, ...ehdr } = EHDR;
 const { SIZE: phdrSize, ...phdr } = PHDR;
+const { BYTES: shdrSize, ...shdr } = SHDR;
 const elf: Claims = {
   'offsetof(Elf64_Ehdr, e_ident[EI_CLASS])': CLASS,
   'offsetof(Elf64_Ehdr, e_ident[EI_DATA])': DATA,
@@ -61,6 +63,8 @@ const elf: Claims = {
   'sizeof(Elf64_Ehdr)': ehdrSize,
   ...claims(phdr, (key) => `offsetof(Elf64_Phdr, p_${key.toLowerCase()})`),
   'sizeof(Elf64_Phdr)': phdrSize,
+  ...claims(shdr, (key) => `offsetof(Elf64_Shdr, sh_${key.toLowerCase()})`),
+  'sizeof(Elf64_Shdr)': shdrSize,
   ...claims(PT, (key) => `PT_${key}`),
   ELFCLASS32: ELF.CLASS_32,
   ELFCLASS64: ELF.CLASS_64,

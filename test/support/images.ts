@@ -16,6 +16,7 @@ export interface ElfOptions {
 
 const HEADER = 64;
 const PROGRAM_HEADER = 56;
+const SECTION_HEADER = 64;
 const PT_LOAD = 1;
 
 /** One segment of a page at 1 MiB. */
@@ -52,6 +53,37 @@ export function elfImage({ bits = 64, machine = 62, entry = 0, segments = [] }: 
     offset += fileSize;
   }
   return bytes;
+}
+
+/**
+ * The same file with a section table at its end (gABI chapter 4), and the sections' bytes in front of it; the last one has their
+ * names. @returns it, and where the table is
+ */
+export function withSections(
+  image: Uint8Array,
+  sections: readonly { readonly name: string; readonly bytes: Uint8Array }[],
+): { readonly image: Uint8Array; readonly table: number } {
+  const names = ['', ...sections.map(({ name }) => name), '.shstrtab'];
+  const strings = Buffer.from(`${names.join('\0')}\0`, 'latin1');
+  const parts = [...sections.map(({ bytes }) => bytes), strings];
+  const table = image.length + parts.reduce((sum, { length }) => sum + length, 0);
+  const all = new Uint8Array(table + names.length * SECTION_HEADER);
+  const view = new DataView(all.buffer);
+  all.set(image);
+  let at = image.length;
+  for (const [index, part] of parts.entries()) {
+    const header = table + (index + 1) * SECTION_HEADER;
+    all.set(part, at);
+    view.setUint32(header, names.slice(0, index + 1).join('\0').length + 1, true); // sh_name
+    view.setBigUint64(header + 24, BigInt(at), true); // sh_offset
+    view.setBigUint64(header + 32, BigInt(part.length), true); // sh_size
+    at += part.length;
+  }
+  view.setBigUint64(40, BigInt(table), true); // e_shoff
+  view.setUint16(58, SECTION_HEADER, true); // e_shentsize
+  view.setUint16(60, names.length, true); // e_shnum
+  view.setUint16(62, names.length - 1, true); // e_shstrndx
+  return { image: all, table };
 }
 
 /** A bzImage of 64-bit protected-mode code that halts: header fields as in Linux Documentation/arch/x86/boot.rst. */

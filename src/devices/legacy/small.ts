@@ -29,6 +29,16 @@ export const exitPort = (onExit: (code: number) => void): BusDevice => ({
 export const POST_PORT = 0x80;
 export const ignoredPort: BusDevice = { read: (_offset, data) => void data.fill(0xff), write() {} };
 
+/**
+ * The ports of an i8254 that is not there: its counters and its mode, and the port that gates and shows the third. A kernel that tries
+ * to calibrate against a counter that stands at 0xff, as where nothing answers, gives up only after 50 000 reads; at 0 at once.
+ */
+export const TIMER_PORTS: readonly (readonly [base: number, length: number])[] = [
+  [0x40, 4],
+  [0x61, 1],
+];
+export const absentTimer: BusDevice = { read: (_offset, data) => void data.fill(0), write() {} };
+
 /** Fast A20 and reset (PS/2 "system control port A"): bit 0 resets, bit 1 is the A20 line, always open here. */
 export const SYSTEM_CONTROL_A = 0x92;
 export const systemControlA = (onReset: () => void): BusDevice => ({

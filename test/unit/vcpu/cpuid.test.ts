@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { CpuidEntry } from '../../../src/kvm/kvm.js';
-import { guestCpuid, offeredCpuid, withoutNesting } from '../../../src/vcpu/cpuid.js';
+import { guestCpuid, hasDeadlineTimer, offeredCpuid, withoutNesting } from '../../../src/vcpu/cpuid.js';
 import { leaf } from '../../support/cpuid.js';
 
 const HTT = 1 << 28;
@@ -96,6 +96,14 @@ describe('CPUID', () => {
     expect(guest(0, 1, { tscDeadline: false })(1).ecx).toBe((HYPERVISOR | 1) >>> 0);
     const without = HOST.map((entry) => (entry.function === 1 ? { ...entry, ecx: 1 } : entry));
     expect(guest(0, 1, { host: without })(1).ecx).toBe((HYPERVISOR | TSC_DEADLINE | 1) >>> 0);
+  });
+
+  it('has a timer of its own where the LAPIC has TSC deadlines that come in every sleep state', () => {
+    const [deadline, arat] = [leaf(1, 0, { ecx: TSC_DEADLINE }), leaf(6, 0, { eax: 4 })];
+    expect(hasDeadlineTimer([deadline, arat])).toBe(true);
+    expect(hasDeadlineTimer([deadline])).toBe(false);
+    expect(hasDeadlineTimer([deadline, leaf(6, 0, { eax: 3 })])).toBe(false);
+    expect(hasDeadlineTimer([leaf(1, 0), arat])).toBe(false);
   });
 
   it('leaves what it does not know as the host has it', () => {
