@@ -36,6 +36,8 @@ export interface Context {
   /** Pairs of measurements per comparison. */
   readonly rounds: number;
   readonly progress: Progress;
+  /** Whether a job is to run, for benchmarks that have many on one machine. */
+  wants(this: void, job: { readonly name: string }): boolean;
   /** A compiled program of peers/. */
   peer(name: 'stopwatch' | 'exit-loop'): string;
   /** A folder for files of this run. */

@@ -73,24 +73,19 @@ export class DiskGuests {
     private readonly initrd: string,
     private readonly cmdline: string,
     private readonly disk: (name: string) => string,
-    private readonly caches: readonly string[],
+    private readonly jobs: readonly DiskJob[],
   ) {}
 
   /**
-   * @param folder for files of this run, whose file system has O_DIRECT if `direct` is among the caches
+   * @param folder for files of this run, whose file system has O_DIRECT
    * @param jobMs how long each job measures
    */
-  static async prepare(
-    folder: string,
-    jobMs: number,
-    caches: readonly string[] = CACHES,
-  ): Promise<DiskGuests> {
+  static async prepare(folder: string, jobMs: number, jobs = DISK_JOBS): Promise<DiskGuests> {
     const guest = await leanGuest();
     const initrd = join(folder, 'disk-initrd');
-    const jobs = DISK_JOBS.filter(({ disk }) => caches.includes(disk));
     writeFileSync(initrd, withScript(readFileSync(guest.initrd), scriptOf(jobs, jobMs)));
     const disk = (name: string): string => join(folder, `${name}.img`);
-    for (const name of caches) fill(disk(name));
+    for (const name of CACHES) fill(disk(name));
     // The words that ours adds, for all of them.
     await using vm = await VirtualMachine.create({
       kernel: guest.kernel,
@@ -98,7 +93,7 @@ export class DiskGuests {
       memory: `${MEMORY_MIB}M`,
       cmdline: 'quiet',
     });
-    return new DiskGuests(guest, await toolsDisk(), initrd, vm.cmdline!, disk, caches);
+    return new DiskGuests(guest, await toolsDisk(), initrd, vm.cmdline!, disk, jobs);
   }
 
   /** One boot. @returns by job; what the guest said last when there are not all */
@@ -126,22 +121,22 @@ export class DiskGuests {
     }
     if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
     clearTimeout(limit);
-    const missing = DISK_JOBS.some(({ name, disk }) => this.caches.includes(disk) && !samples.has(name));
+    const missing = this.jobs.some(({ name }) => !samples.has(name));
     const why = `${monitor}: jobs are missing: ${said.slice(-5).join(' | ')}`;
     return { samples: [...samples], ...(missing && { why }) };
   }
 
   #command(monitor: Monitor): string[] {
-    const { guest, tools, initrd, cmdline, caches } = this;
+    const { guest, tools, initrd, cmdline } = this;
     if (monitor !== 'ours') {
-      const disks = caches.map((name) => ({ id: name, path: this.disk(name), direct: name === 'direct' }));
+      const disks = CACHES.map((name) => ({ id: name, path: this.disk(name), direct: name === 'direct' }));
       return qemuDisks(
         { kernel: guest.kernel, initrd, cmdline, memoryMib: MEMORY_MIB },
         [{ id: 'tools', path: tools, direct: false, readOnly: true }, ...disks],
         monitor === 'qemu-threads' ? 'threads' : 'io_uring',
       );
     }
-    const disks = caches.flatMap((name) => [
+    const disks = CACHES.flatMap((name) => [
       '--disk',
       `${this.disk(name)},id=${name}${name === 'direct' ? ',direct' : ''}`,
     ]);

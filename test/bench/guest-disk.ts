@@ -44,11 +44,12 @@ export const guestDisk: Benchmark = {
     const folder = join(context.folder, 'guest-disk');
     mkdirSync(folder);
     try {
-      const guests = await DiskGuests.prepare(folder, JOB_MS);
+      const guests = await DiskGuests.prepare(folder, JOB_MS, DISK_JOBS.filter(context.wants));
       return rowsOf(
         'guest',
         "this host's KVM",
         await measureAll(guests, { ...context, rounds: bootsOf(context, MOST_ROUNDS) }),
+        context,
         '',
       );
     } catch (error) {
@@ -64,20 +65,24 @@ export const rigDisk: Benchmark = {
     const { folder, progress } = context;
     const rounds = bootsOf(context, MOST_ROUNDS);
     const output = join(folder, 'rig-disk.json');
+    const jobs = DISK_JOBS.filter(context.wants).map(({ name }) => name);
     let why = 'it never ran';
     // A machine of its own for each round: one that works for very long cannot be trusted.
     for (let round = 1; round <= rounds; round += 1) {
       const title = `fio in guests in the rig, ${round} of ${rounds}`;
       const { status, stderr } = await progress.step(title, () =>
-        runInRig([process.execPath, '--import', 'tsx', INSIDE, output, String(round), String(JOB_MS)], {
-          rw: [folder],
-          env: { TYPEVISOR_CACHE: cacheRoot() },
-          timeout: 60 + PER_BOOT * MONITORS.length,
-        }),
+        runInRig(
+          [process.execPath, '--import', 'tsx', INSIDE, output, String(round), String(JOB_MS), ...jobs],
+          {
+            rw: [folder],
+            env: { TYPEVISOR_CACHE: cacheRoot() },
+            timeout: 60 + PER_BOOT * MONITORS.length,
+          },
+        ),
       );
       if (status !== 0) why = `status ${status} in the rig: ${stderr.trim().slice(-500)}`;
     }
-    return rowsOf('rig', 'in the rig', diskResults(output), why);
+    return rowsOf('rig', 'in the rig', diskResults(output), context, why);
   },
 };
 
@@ -120,7 +125,13 @@ async function prepare({ progress }: Context): Promise<void> {
   await toolsDisk({ progress });
 }
 
-function rowsOf(prefix: string, where: string, results: DiskResults, otherwise: string): Row[] {
+function rowsOf(
+  prefix: string,
+  where: string,
+  results: DiskResults,
+  { wants }: Pick<Context, 'wants'>,
+  otherwise: string,
+): Row[] {
   const of = (monitor: Monitor, { name }: DiskJob): DiskSample[] =>
     results[monitor].flatMap(({ samples }) =>
       samples.filter(([job]) => job === name).map(([, sample]) => sample),
@@ -128,7 +139,7 @@ function rowsOf(prefix: string, where: string, results: DiskResults, otherwise: 
   const times = (samples: readonly DiskSample[]): number[] => samples.map(({ time }) => time);
   const cpu = (samples: readonly DiskSample[]): number => median(samples.map((sample) => sample.cpu));
   const failures = (monitor: Monitor): string[] => results[monitor].flatMap(({ why }) => why ?? []);
-  return DISK_JOBS.flatMap((job) =>
+  return DISK_JOBS.filter(wants).flatMap((job) =>
     (['qemu-io_uring', 'qemu-threads'] as const).map((peer): Row => {
       const [ours, theirs] = [of('ours', job), of(peer, job)];
       const { block, depth, disk, write, name } = job;

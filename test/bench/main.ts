@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- [--only NAME[,NAME…]] [--quick] [--json FILE]`: every figure of the project as a ratio to a peer, both measured
- * in turns in one run. A figure that is not reached is reported, not an error; a benchmark that breaks is one.
+ * `npm run bench -- [--only NAME[,NAME…]] [--jobs PART[,PART…]] [--quick] [--json FILE]`: every figure of the project as a ratio to a
+ * peer, both measured in turns in one run; of a disk's jobs all, or those whose names have such a part. A figure that is not reached is reported, not an error; a benchmark that breaks is one.
  * Runs on: main.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -61,18 +61,21 @@ export async function runBenchmarks(args: readonly string[]): Promise<number> {
     args: [...args],
     options: {
       only: { type: 'string' },
+      jobs: { type: 'string', default: '' },
       json: { type: 'string' },
       quick: { type: 'boolean', default: false },
     },
   });
   const chosen = select(values.only);
   if (!chosen) return USAGE_STATUS;
+  const parts = values.jobs.split(',');
   const folder = mkdtempSync(join(tmpdir(), 'typevisor-bench-'));
   try {
     await compilePeers(folder);
     const context: Context = {
       rounds: values.quick ? QUICK_ROUNDS : ROUNDS,
       progress: new Progress(),
+      wants: ({ name }) => parts.some((part) => name.includes(part)),
       peer: (name) => join(folder, name),
       folder,
     };

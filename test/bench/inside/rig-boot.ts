@@ -18,6 +18,7 @@ const [output = '', rounds = '', stopwatch = '', name = ''] = process.argv.slice
 const context: Context = {
   rounds: Number(rounds),
   progress: new Progress(),
+  wants: () => true,
   peer: () => stopwatch,
   folder: '/nowhere',
 };
