@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "memory_view.h"
+#include "poll.h"
 #include "register_page.h"
 #include "vcpu_thread.h"
 
@@ -191,6 +192,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
       instance);
   exports.Set("RegisterPage", Page::Define(env));
   exports.Set("VcpuThread", Vcpu::Define(env));
+  exports.Set("Poll", Poll::Define(env));
   exports.Set("currentCpu", Napi::Function::New(env, CurrentCpu, "currentCpu"));
   napi_value address_of = nullptr;
   napi_create_function(env, "addressOf", NAPI_AUTO_LENGTH, AddressOf, nullptr, &address_of);

@@ -27,7 +27,19 @@ export interface NativeVcpuThread {
   stop(): void;
 }
 
+/** See native/poll.h. Polls a descriptor from its construction on. */
+export interface NativePoll {
+  /** Goes on after `stop`. */
+  start(): void;
+  stop(): void;
+  /** Whether it keeps the process alive: it does, until `unref`. */
+  ref(): void;
+  unref(): void;
+  close(): void;
+}
+
 interface Addon {
+  Poll: new (fd: number, counter: boolean, callback: () => void) => NativePoll;
   RegisterPage: new (words: ArrayBuffer, actions: ArrayBuffer) => NativeRegisterPage;
   VcpuThread: new (
     vcpuFd: number,

@@ -18,7 +18,8 @@ import type { Done, FileIo } from './file-io.js';
 import { FLAGS, io_uring_cqe, OP } from './io-uring-abi.js';
 import { IOVECS, MAX_PIECES, SubmissionEntries } from './io-uring-entries.js';
 import { openRings, type Ring, type Rings } from './io-uring-setup.js';
-import { drainEventfd, errnoNumber, pollReadable } from './libc.js';
+import { errnoNumber } from './libc.js';
+import { type Poll, pollEventfd } from './poll.js';
 
 /** Operations in the kernel at once; more wait their turn here. A power of two. */
 export const DEPTH = 128;
@@ -39,7 +40,7 @@ export class IoUring implements FileIo {
   readonly #rings: Rings;
   readonly #cq: Ring;
   readonly #entries: SubmissionEntries;
-  readonly #poll: ReturnType<typeof pollReadable>;
+  readonly #poll: Poll;
   /** By slot, which is the operation's user_data: whom to tell, and the buffers lent to the kernel. */
   readonly #done: (Done | undefined)[] = Array.from({ length: DEPTH });
   readonly #lent: (readonly Uint8Array[] | undefined)[] = Array.from({ length: DEPTH });
@@ -60,10 +61,8 @@ export class IoUring implements FileIo {
     this.#rings = openRings(DEPTH, IOVECS);
     this.#cq = this.#rings.cq;
     this.#entries = new SubmissionEntries(this.#rings);
-    const { bell } = this.#rings;
-    this.#poll = pollReadable(bell, () => {
+    this.#poll = pollEventfd(this.#rings.bell, () => {
       this.#inARow = 0;
-      drainEventfd(bell);
       this.#enter();
     });
     // An idle ring does not keep the process alive.

@@ -43,7 +43,6 @@ const raw = declare({
   munmap: ['munmap', 'int', ['uintptr_t', 'size_t']],
   madvise: ['madvise', 'int', ['uintptr_t', 'size_t', 'int']],
   eventfd: ['eventfd', 'int', ['uint', 'int']],
-  read: ['read', 'int64_t', ['int', 'void *', 'size_t']],
   write: ['write', 'int64_t', ['int', 'void *', 'size_t']],
   getrandom: ['getrandom', 'int64_t', ['void *', 'size_t', 'uint']],
   preadAt: ['pread', 'int64_t', ['int', 'uintptr_t', 'size_t', 'int64_t']],
@@ -137,17 +136,11 @@ export function eventfd(): number {
   return checked('eventfd', raw.eventfd(0, EFD.CLOEXEC | EFD.NONBLOCK) as number);
 }
 
-const eight = new Uint8Array(8);
 const one = new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]);
 
 /** Adds one to an eventfd. Its counter is 64 bits: it cannot fill up here. */
 export function signalEventfd(fd: number): void {
   checked('write eventfd', Number(raw.write(fd, one, 8)));
-}
-
-/** Takes an eventfd's count; false when it was zero. */
-export function drainEventfd(fd: number): boolean {
-  return Number(raw.read(fd, eight, 8)) === 8;
 }
 
 /** Fills `bytes` with the kernel's random numbers, without loading node:crypto, which takes a tenth of the command's start. */
@@ -232,43 +225,4 @@ export function ioUringEnter(fd: number, toSubmit: number, minComplete: number, 
 export function ioUringRegister(fd: number, opcode: number, argument: Uint8Array): number {
   const result = Number(raw.ioUringRegister(SYS.io_uring_register, fd, opcode, argument, 1));
   return result < 0 ? -koffi.errno() : result;
-}
-
-/** A poll that was begun. */
-export interface Poll {
-  /** Goes on after `stop`. */
-  start(events: { readonly readable: true }, callback: () => void): void;
-  stop(): void;
-  /** The others do nothing after it. */
-  close(): void;
-  ref(): void;
-  unref(): void;
-}
-
-/**
- * Handles that are open. While Node takes itself down it still runs its event loop, and koffi's call into a JavaScript that is
- * gone ends the process with SIGABRT: for a disk that nobody closed, say. So none is left after 'exit'.
- */
-const polls = new Set<Poll>();
-const closePolls = (): void => {
-  for (const poll of [...polls]) poll.close();
-};
-
-/** Calls back when `fd` is readable, until the handle is closed. The callback must drain the descriptor. */
-export function pollReadable(fd: number, callback: () => void): Poll {
-  const handle = koffi.node.poll(fd, { readable: true }, callback);
-  const poll: Poll = {
-    start: (events, again) => polls.has(poll) && handle.start(events, again),
-    stop: () => polls.has(poll) && handle.stop(),
-    close() {
-      if (!polls.delete(poll)) return;
-      if (polls.size === 0) process.off('exit', closePolls);
-      handle.close();
-    },
-    ref: () => polls.has(poll) && handle.ref(),
-    unref: () => polls.has(poll) && handle.unref(),
-  };
-  if (polls.size === 0) process.on('exit', closePolls);
-  polls.add(poll);
-  return poll;
 }

@@ -6,8 +6,9 @@
  */
 import { Fd } from './fd.js';
 import { Iovecs } from './iovecs.js';
-import { ioctl, ioctlBuffer, O, open, pollReadable, setNonblocking, tryReadv, tryWritev } from './libc.js';
+import { ioctl, ioctlBuffer, O, open, setNonblocking, tryReadv, tryWritev } from './libc.js';
 import { interfaceRequest } from './network-interface.js';
+import { type Poll, pollReadable } from './poll.js';
 import { IFF, ifreq, TUN } from './tun-abi.js';
 
 /** `num_buffers` included: virtio 1.2 §5.1.6. */
@@ -18,7 +19,8 @@ export class TapQueue implements Disposable {
   readonly #fd: Fd;
   readonly #number: number;
   readonly #iovecs = new Iovecs();
-  #poll: ReturnType<typeof pollReadable> | undefined;
+  #poll: Poll | undefined;
+  #onReadable: (() => void) | undefined;
   #polling = false;
 
   private constructor(
@@ -106,8 +108,9 @@ export class TapQueue implements Disposable {
   startPolling(onReadable: () => void): void {
     if (this.#polling) return;
     this.#polling = true;
-    if (this.#poll) this.#poll.start({ readable: true }, onReadable);
-    else this.#poll = pollReadable(this.#number, onReadable);
+    this.#onReadable = onReadable;
+    if (this.#poll) this.#poll.start();
+    else this.#poll = pollReadable(this.#number, () => this.#onReadable?.());
   }
 
   stopPolling(): void {

@@ -5,7 +5,8 @@
  */
 import type { Gpa } from '../base/units.js';
 import { Fd } from '../host/fd.js';
-import { drainEventfd, eventfd, pollReadable } from '../host/libc.js';
+import { eventfd } from '../host/libc.js';
+import { pollEventfd } from '../host/poll.js';
 import type { KvmVm } from '../kvm/kvm.js';
 
 export class Ioeventfd implements Disposable {
@@ -22,11 +23,7 @@ export class Ioeventfd implements Disposable {
       this.#fd[Symbol.dispose]();
       throw error;
     }
-    const poll = pollReadable(number, () => {
-      // Drained first: a ring during `onRing` must ring again.
-      drainEventfd(number);
-      onRing();
-    });
+    const poll = pollEventfd(number, onRing);
     // The vCPUs keep the process alive, not their doorbells.
     poll.unref();
     this.#poll = poll;

@@ -4,7 +4,8 @@
  * Runs on: main.
  */
 import { Fd } from '../host/fd.js';
-import { drainEventfd, eventfd, pollReadable } from '../host/libc.js';
+import { eventfd } from '../host/libc.js';
+import { pollEventfd } from '../host/poll.js';
 
 export class Doorbell implements Disposable {
   readonly #fd = new Fd(eventfd(), 'vcpu doorbell');
@@ -16,11 +17,7 @@ export class Doorbell implements Disposable {
 
   /** Starts listening; a listening doorbell keeps the event loop alive. */
   listen(onRing: () => void): void {
-    this.#poll = pollReadable(this.#fd.number, () => {
-      // Drained first: a ring during `onRing` must ring again.
-      drainEventfd(this.#fd.number);
-      onRing();
-    });
+    this.#poll = pollEventfd(this.#fd.number, onRing);
   }
 
   [Symbol.dispose](): void {

@@ -67,7 +67,8 @@ process.on('exit', () => console.log('idle'));`);
 
   it('ends in peace though nobody closed a file, and a descriptor becomes readable at the very end', () => {
     const { status, signal, stderr } = run(`
-const { eventfd, pollReadable, signalEventfd } = await import(${JSON.stringify(join(ROOT, 'src/host/libc.ts'))});
+const { eventfd, signalEventfd } = await import(${JSON.stringify(join(ROOT, 'src/host/libc.ts'))});
+const { pollReadable } = await import(${JSON.stringify(join(ROOT, 'src/host/poll.ts'))});
 const fd = eventfd();
 const poll = pollReadable(fd, () => {});
 poll.unref();
@@ -76,6 +77,38 @@ process.on('exit', () => {
   poll.ref(); // as a read would that somebody starts now
 });`);
     expect({ status, signal, stderr }).toEqual({ status: 0, signal: null, stderr: '' });
+  });
+
+  it('reports what a callback of a watched descriptor throws', () => {
+    const { status, signal, stderr } = run(`
+const { eventfd, signalEventfd } = await import(${JSON.stringify(join(ROOT, 'src/host/libc.ts'))});
+const { pollEventfd } = await import(${JSON.stringify(join(ROOT, 'src/host/poll.ts'))});
+const fd = eventfd();
+pollEventfd(fd, () => { throw new Error('on purpose'); });
+signalEventfd(fd);`);
+    expect({ status, signal }).toEqual({ status: 1, signal: null });
+    expect(stderr).toContain('on purpose');
+  });
+
+  it('survives the end of a worker that watches a descriptor', () => {
+    const path = folder.path('worker.cjs');
+    // Nobody empties the eventfd: it is readable until the very end.
+    writeFileSync(
+      path,
+      `const { parentPort, workerData } = require('node:worker_threads');
+const { Poll } = require(${JSON.stringify(join(ROOT, 'native/build/Release/typevisor.node'))});
+globalThis.poll = new Poll(workerData, false, () => parentPort.postMessage('rung'));`,
+    );
+    const { status, signal, stdout, stderr } = run(`
+const { eventfd, signalEventfd } = await import(${JSON.stringify(join(ROOT, 'src/host/libc.ts'))});
+const { Worker } = await import('node:worker_threads');
+const fd = eventfd();
+signalEventfd(fd);
+const worker = new Worker(${JSON.stringify(path)}, { workerData: fd, execArgv: [] });
+await new Promise((resolve) => worker.once('message', resolve));
+console.log(await worker.terminate());
+await file.close();`);
+    expect({ status, signal, stdout, stderr }).toEqual({ status: 0, signal: null, stdout: '1', stderr: '' });
   });
 
   it.each([{}, { direct: abilities(folder).direct }, { engine: 'pool' }])(
