@@ -98,14 +98,14 @@ export class FileDisk implements BlockBackend, AsyncDisposable {
     this.#size = alignDown(this.file.size, this.unit);
   }
 
-  read(offset: number, into: Uint8Array): Promise<void> {
-    checkRange(this.#size, offset, into.length);
-    return this.file.read(offset, into);
+  /** Done when it returns nothing: what the host has in memory. */
+  read(offset: number, into: Uint8Array): void | Promise<void> {
+    return this.readv(offset, [into]);
   }
 
-  readv(offset: number, into: Pieces): Promise<void> {
+  readv(offset: number, into: Pieces): void | Promise<void> {
     checkRange(this.#size, offset, lengthOf(into));
-    return this.file.readv(offset, into);
+    return this.file.readNow(offset, into) ? undefined : this.file.readv(offset, into);
   }
 
   write(offset: number, from: Uint8Array): Promise<void> {

@@ -10,6 +10,7 @@ import { close as fsClose, fstat, ftruncate } from 'node:fs';
 import { promisify } from 'node:util';
 import { HostError } from '../base/errors.js';
 import { lengthOf } from '../base/pieces.js';
+import { CachedReads } from './cached-reads.js';
 import { type Alignment, DirectIo, directAlignment } from './direct-io.js';
 import type { FileIo } from './file-io.js';
 import { lockFile } from './file-lock.js';
@@ -40,6 +41,8 @@ const EIO = errnoNumber('EIO');
 export class AsyncFile implements AsyncDisposable {
   #size: number;
   #closed: Promise<void> | undefined;
+  /** Through the page cache only. */
+  readonly #cached: CachedReads | undefined;
 
   private constructor(
     readonly path: string,
@@ -53,6 +56,7 @@ export class AsyncFile implements AsyncDisposable {
     private readonly io: FileIo,
   ) {
     this.#size = size;
+    this.#cached = direct ? undefined : new CachedReads();
   }
 
   /** @throws HostError ERR_FILE naming the path and what is wrong: missing, a directory, no permission, in use */
@@ -93,6 +97,13 @@ export class AsyncFile implements AsyncDisposable {
     this.#check();
     this.#size = sizeOf(this.fd, await promisify(fstat)(this.fd));
     return this.#size;
+  }
+
+  /** Fills the pieces if that takes no waiting. @returns false when it does: then `readv` them */
+  readNow(offset: number, into: readonly Uint8Array[]): boolean {
+    if (!this.#cached || this.#closed) return false;
+    const length = lengthOf(into);
+    return length > 0 && this.#cached.read(this.fd, offset, into, length);
   }
 
   /** @throws HostError EIO when the file ends inside the range */

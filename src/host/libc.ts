@@ -52,6 +52,7 @@ const raw = declare({
   socket: ['socket', 'int', ['int', 'int', 'int']],
   readv: ['readv', 'int64_t', ['int', 'uintptr_t', 'int']],
   writev: ['writev', 'int64_t', ['int', 'uintptr_t', 'int']],
+  preadv2: ['preadv2', 'int64_t', ['int', 'uintptr_t', 'int', 'int64_t', 'int']],
   statx: ['statx', 'int', ['int', 'str', 'int', 'uint', 'void *']],
   ioUringSetup: ['syscall', 'int64_t', ['int64_t', 'uint', 'void *']],
   ioUringRegister: ['syscall', 'int64_t', ['int64_t', 'int', 'uint', 'void *', 'uint']],
@@ -187,6 +188,12 @@ export function socket(domain: number, type: number, protocol: number): number {
 /** readv(2). @param iovecs address of an array of struct iovec @returns bytes, or a negative errno */
 export function tryReadv(fd: number, iovecs: number, count: number): number {
   const result = Number(raw.readv(fd, iovecs, count));
+  return result < 0 ? -koffi.errno() : result;
+}
+
+/** preadv2(2). @param iovecs as readv's @param flags RWF_* @returns bytes, or a negative errno */
+export function tryPreadv2(fd: number, iovecs: number, count: number, offset: number, flags: number): number {
+  const result = Number(raw.preadv2(fd, iovecs, count, offset, flags));
   return result < 0 ? -koffi.errno() : result;
 }
 

@@ -3,6 +3,8 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, constants, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Iovecs } from '../../src/host/iovecs.js';
+import { tryPreadv2 } from '../../src/host/libc.js';
 
 export interface Scratch extends Disposable {
   readonly folder: string;
@@ -41,8 +43,15 @@ export function mayMount(): boolean {
   }
 }
 
+interface Abilities {
+  readonly direct: boolean;
+  readonly zeroRange: boolean;
+  /** Reads that may not wait (preadv2(2), RWF_NOWAIT). */
+  readonly nowait: boolean;
+}
+
 /** What the file system under a folder can do: a tmpfs has no O_DIRECT before Linux 6.6, and no ZERO_RANGE at all. */
-export function abilities({ path }: Scratch): { readonly direct: boolean; readonly zeroRange: boolean } {
+export function abilities({ path }: Scratch): Abilities {
   const probe = path('probe');
   writeFileSync(probe, new Uint8Array(8192));
   const works = (attempt: () => void): boolean => {
@@ -56,7 +65,17 @@ export function abilities({ path }: Scratch): { readonly direct: boolean; readon
   const able = {
     direct: works(() => closeSync(openSync(probe, constants.O_RDWR | constants.O_DIRECT))),
     zeroRange: works(() => execFileSync('fallocate', ['-z', '-l', '4096', probe], { stdio: 'ignore' })),
+    nowait: readsWithoutWaiting(probe),
   };
   rmSync(probe);
   return able;
+}
+
+function readsWithoutWaiting(path: string): boolean {
+  const fd = openSync(path, 'r');
+  const iovecs = new Iovecs();
+  const RWF_NOWAIT = 0x8; // <linux/fs.h>
+  const result = tryPreadv2(fd, iovecs.address, iovecs.set([new Uint8Array(512)]), 0, RWF_NOWAIT);
+  closeSync(fd);
+  return result === 512;
 }
