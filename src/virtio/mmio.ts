@@ -126,8 +126,9 @@ export class MmioTransport implements BusDevice {
 
   /** The driver says that a queue has buffers. Early, late and wrong kicks mean nothing. */
   kick(index: number): void {
-    if (!this.#running || !this.#session?.queues[index]) return;
-    this.#contain(() => this.device.kick(index));
+    const session = this.#session;
+    if (!this.#running || !session?.queues[index]) return;
+    session.publishing(() => this.#contain(() => this.device.kick(index)));
   }
 
   /** The end of the VM: as a reset by the driver, then the device gives back what it holds. */

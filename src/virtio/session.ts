@@ -15,6 +15,8 @@ export class ActiveSession implements Session {
   #ended = false;
   readonly #later = new Set<number>();
   readonly #pushed = new Set<number>();
+  /** Whoever called will publish. */
+  #publishing = false;
 
   constructor(
     readonly features: bigint,
@@ -27,8 +29,19 @@ export class ActiveSession implements Session {
   }
 
   publishSoon(index: number): void {
-    if (this.#pushed.size === 0) process.nextTick(() => this.#publish());
+    if (this.#pushed.size === 0 && !this.#publishing) process.nextTick(() => this.#publish());
     this.#pushed.add(index);
+  }
+
+  /** Does work that ends by itself, and publishes what it pushed at once: no tick is awaited for what a kick's own call has done. */
+  publishing(work: () => void): void {
+    this.#publishing = true;
+    try {
+      work();
+    } finally {
+      this.#publishing = false;
+    }
+    if (this.#pushed.size > 0) this.#publish();
   }
 
   kickLater(index: number): void {

@@ -389,6 +389,8 @@ describe('a request that asks for much', () => {
     const answer = blk.postPieces([header(T.IN), ...overlapping(blk, true), 1]);
     await blk.take();
     expect([answer().status, blk.disk.calls.length]).toEqual([IOERR, 1]);
+    // So long a request was alone in its turn.
+    await turn();
     blk.disk.failure = undefined;
     queue.post([header(T.IN), ...overlapping(blk, true), 1]);
     await blk.driver.reset();

@@ -135,6 +135,42 @@ describe('an interrupt', () => {
     expect([irq.count, driver.queue(0).usedIdx, driver.queue(1).usedIdx]).toEqual([1, 3, 3]);
   });
 
+  it('comes with a kick, once, for what its own call has done, and later for what comes later', async () => {
+    const { driver, device, irq } = plug(new ProbeDevice());
+    driver.start({ features: 0n });
+    const queue = device.session!.queues[0]!;
+    const serve = (): void => {
+      queue.push(queue.pop()!, 0);
+      device.session!.publishSoon(0);
+    };
+    device.onKick = () => {
+      serve();
+      serve();
+      expect([irq.count, driver.queue().usedIdx]).toEqual([0, 0]);
+    };
+    for (let count = 0; count < 3; count += 1) driver.queue().add([byte]);
+    driver.queue().kick();
+    expect([irq.count, driver.queue().usedIdx]).toEqual([1, 2]);
+    serve();
+    expect([irq.count, driver.queue().usedIdx]).toEqual([1, 2]);
+    await turn();
+    expect([irq.count, driver.queue().usedIdx]).toEqual([2, 3]);
+  });
+
+  it('comes with a kick whose call fails', () => {
+    const { driver, device, irq } = plug(new ProbeDevice());
+    driver.start({ features: 0n });
+    const queue = device.session!.queues[0]!;
+    device.onKick = () => {
+      queue.push(queue.pop()!, 0);
+      device.session!.publishSoon(0);
+      throw new GuestFault('test', 'test');
+    };
+    driver.queue().add([byte]);
+    driver.queue().kick();
+    expect([irq.count > 0, driver.queue().usedIdx]).toEqual([true, 1]);
+  });
+
   it('comes from publishSoon only if the driver wants one', async () => {
     const { driver, device, irq } = plug(new ProbeDevice());
     driver.start({ features: 0n });
