@@ -5,7 +5,7 @@
  */
 import { HostError } from '../base/errors.js';
 import type { Sent, VnetBackend, VnetGuest } from '../devices/net/backend.js';
-import { F, HEADER, MAX_FRAME } from '../devices/net/protocol.js';
+import { F } from '../devices/net/protocol.js';
 import { MAX_PIECES } from '../host/iovecs.js';
 import { errnoName, errnoNumber } from '../host/libc.js';
 import { bringUp, lookUp } from '../host/network-interface.js';
@@ -15,7 +15,7 @@ import { tapError } from './tap-error.js';
 
 const EAGAIN = -errnoNumber('EAGAIN');
 const EINVAL = -errnoNumber('EINVAL');
-/** Room asked for when the last frame was small. */
+/** Room that is asked for at least: for a whole packet of the usual size. */
 const SMALL = 2048;
 
 /** GUEST_ features and what TUNSETOFFLOAD calls them. */
@@ -49,7 +49,7 @@ export class TapNetwork implements VnetBackend {
   readonly #drained: boolean[];
   /** By queue: the kernel steers frames there. */
   readonly #attached: boolean[];
-  /** By queue: bytes of the last frame, which says something of the next. */
+  /** By queue: bytes of the last frame, or of one shortly before that was larger: they say something of the next. */
   readonly #expected: number[];
 
   private constructor(
@@ -135,7 +135,7 @@ export class TapNetwork implements VnetBackend {
   receive(pair: number, into: readonly Uint8Array[]): number {
     const result = this.queues[pair]!.readv(into);
     if (result > 0) {
-      this.#expected[pair] = result > SMALL ? HEADER.SIZE + MAX_FRAME : SMALL;
+      this.#expected[pair] = Math.max(result, this.#expected[pair]! >> 1, SMALL);
       return result;
     }
     this.#drained[pair] = true;

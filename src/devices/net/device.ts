@@ -49,6 +49,9 @@ export interface NetDeviceOptions {
 interface Pair {
   readonly receiver: Receiver | undefined;
   readonly transmitter: Transmitter | undefined;
+  /** What the back end's news mean to it. */
+  readonly onReadable: () => void;
+  readonly onWritable: () => void;
 }
 
 export class NetDevice implements VirtioDevice, VnetGuest {
@@ -177,11 +180,11 @@ export class NetDevice implements VirtioDevice, VnetGuest {
   }
 
   readable(pair: number): void {
-    if (pair < this.#active) this.#session?.run(() => this.#pairs[pair]?.receiver?.readable());
+    if (pair < this.#active) this.#session?.run(this.#pairs[pair]!.onReadable);
   }
 
   writable(pair: number): void {
-    if (pair < this.#active) this.#session?.run(() => this.#pairs[pair]?.transmitter?.writable());
+    if (pair < this.#active) this.#session?.run(this.#pairs[pair]!.onWritable);
   }
 
   failed(error: unknown): void {
@@ -267,8 +270,12 @@ function pairOf(port: NetPort, pair: number): Pair {
   const [rx, tx] = [2 * pair, 2 * pair + 1];
   const { queues } = port.session;
   const [receive, transmit] = [queues[rx], queues[tx]];
+  const receiver = receive && new Receiver(port, { queue: receive, index: rx, pair });
+  const transmitter = transmit && new Transmitter(port, { queue: transmit, index: tx, pair });
   return {
-    receiver: receive && new Receiver(port, { queue: receive, index: rx, pair }),
-    transmitter: transmit && new Transmitter(port, { queue: transmit, index: tx, pair }),
+    receiver,
+    transmitter,
+    onReadable: () => receiver?.readable(),
+    onWritable: () => transmitter?.writable(),
   };
 }

@@ -9,6 +9,8 @@ import { ADDRESS, RX } from './protocol.js';
 /** Addresses a table holds; with more the card lets in all of that kind, as one without filters does. */
 export const MAX_TABLE = 1024;
 const BROADCAST = 0xffff_ffff_ffff;
+/** Of an address as a number, the bit of groups: the first byte's lowest. */
+const GROUP = 2 ** 40;
 
 export class RxFilter {
   /** By command of class RX, whether it is on. */
@@ -40,17 +42,18 @@ export class RxFilter {
     this.#multicast = multicast && numbersOf(multicast);
   }
 
-  /** @param frame its first six bytes are the destination */
-  accepts(frame: Uint8Array): boolean {
+  /** @param at where in `frame` the destination lies */
+  accepts(frame: Uint8Array, at = 0): boolean {
     if (!this.filtering || this.#modes[RX.PROMISC]) return true;
-    const destination = macNumber(frame);
+    const destination = macNumber(frame, at);
+    if (destination === this.#own && !this.#modes[RX.NOUNI]) return true;
     if (destination === BROADCAST) return !this.#modes[RX.NOBCAST];
-    if (frame[0]! & 1) {
+    if ((destination / GROUP) & 1) {
       if (this.#modes[RX.NOMULTI]) return false;
       return this.#modes[RX.ALLMULTI] === true || (this.#multicast?.has(destination) ?? true);
     }
     if (this.#modes[RX.NOUNI]) return false;
-    if (destination === this.#own || this.#modes[RX.ALLUNI]) return true;
+    if (this.#modes[RX.ALLUNI]) return true;
     return this.#unicast?.has(destination) ?? true;
   }
 }

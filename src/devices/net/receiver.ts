@@ -7,7 +7,7 @@
  * Runs on: main.
  */
 import type { Chain } from '../../virtio/queue.js';
-import { lengthOf, scatter } from '../pieces.js';
+import { gather, lengthOf, scatter } from '../pieces.js';
 import { Pacer } from './pacer.js';
 import { MAX_TURN_BYTES, MAX_TURN_FRAMES, type NetPort, type PortQueue } from './port.js';
 import { ADDRESS, ETHERNET, F, GSO, HEADER, MAX_FRAME, VLAN_TAG } from './protocol.js';
@@ -17,13 +17,16 @@ interface Held {
   readonly size: number; // bytes
 }
 
+/** What is looked at of every frame, bytes: the header, and to whom it goes. */
+const HEAD = HEADER.SIZE + ADDRESS;
+
 export class Receiver {
   readonly #mergeable: boolean;
-  #held: Held[] = [];
+  readonly #held: Held[] = [];
   /** Bytes that the chains held have room for. */
   #capacity = 0;
-  /** What the chains held, and the bounce buffer behind them, are to a back end; undefined after a change. */
-  #pieces: Uint8Array[] | undefined;
+  /** Buffers of the chains held, in order. */
+  readonly #pieces: Uint8Array[] = [];
   #bounce: Uint8Array | undefined;
   /** Bytes of a frame that fills all chains held, and the bounce buffer as far as they do not reach. */
   #unfinished = 0;
@@ -59,11 +62,16 @@ export class Receiver {
     } finally {
       this.#pumping = false;
     }
-    if (this.own.queue.publish()) this.port.session.interrupt();
+    this.#show();
   }
 
   stop(): void {
     this.#pacer.stop();
+  }
+
+  /** Shows the driver what was delivered. */
+  #show(): void {
+    if (this.own.queue.publish()) this.port.session.interrupt();
   }
 
   #pump(): void {
@@ -84,15 +92,21 @@ export class Receiver {
       if (length === 0) this.#readable = false;
       else this.#take(length);
       bytes += length;
+      // Most often it is the only one, and the guest need not wait for the look that says so.
+      if (frames === 0) this.#show();
     }
   }
 
   #receive(): number {
+    this.#bounce ??= new Uint8Array(HEADER.SIZE + MAX_FRAME);
+    this.#pieces.push(this.#bounce);
     try {
-      return this.port.backend.receive(this.own.pair, this.#buffers());
+      return this.port.backend.receive(this.own.pair, this.#pieces);
     } catch (error) {
       this.port.failed(error);
       return 0;
+    } finally {
+      this.#pieces.pop();
     }
   }
 
@@ -114,26 +128,19 @@ export class Receiver {
       }
       this.#held.push({ chain, size });
       this.#capacity += size;
-      this.#pieces = undefined;
+      for (const piece of chain.writable) this.#pieces.push(piece);
     }
     return this.#held.length > 0;
-  }
-
-  #buffers(): readonly Uint8Array[] {
-    this.#bounce ??= new Uint8Array(HEADER.SIZE + MAX_FRAME);
-    this.#pieces ??= [...this.#held.flatMap(({ chain }) => chain.writable), this.#bounce];
-    return this.#pieces;
   }
 
   /** A frame lies in the buffers: keeps it or not. @param length bytes with header */
   #take(length: number): void {
     const { stats, filter } = this.port;
     this.#pacer.passed(length);
-    // It is in guest memory already, where the guest may change it: to its own confusion only.
-    const head = this.#peek(HEADER.SIZE + ADDRESS);
+    const head = this.#head();
     if (length < HEADER.SIZE + ETHERNET || !this.port.linkUp() || this.#isTooLarge(length, head)) {
       stats.receiveDropped += 1;
-    } else if (!filter.accepts(head.subarray(HEADER.SIZE))) stats.filtered += 1;
+    } else if (!filter.accepts(head, HEADER.SIZE)) stats.filtered += 1;
     else if (length > this.#capacity) {
       this.#placed = this.#bounceStart = this.#capacity;
       this.#unfinished = length;
@@ -178,34 +185,37 @@ export class Receiver {
     const { stats, guestOffloads } = this.port;
     let count = 0;
     for (let room = 0; room < length; count += 1) room += this.#held[count]!.size;
+    let pieces = 0;
     const first = this.#held[0]!.chain.writable;
     // "the device MUST set flags to zero"; the kernel says DATA_VALID to everybody.
     if (!(guestOffloads() & F.GUEST_CSUM)) poke(first, HEADER.flags, 0);
     poke(first, HEADER.num_buffers, count & 0xff);
     poke(first, HEADER.num_buffers + 1, count >> 8);
     let left = length;
-    for (const { chain, size } of this.#held.splice(0, count)) {
+    for (let index = 0; index < count; index += 1) {
+      const { chain, size } = this.#held[index]!;
       this.own.queue.push(chain, Math.min(left, size));
       left -= size;
       this.#capacity -= size;
+      pieces += chain.writable.length;
     }
-    this.#pieces = undefined;
+    drop(this.#held, count);
+    drop(this.#pieces, pieces);
     stats.received += 1;
     stats.receivedBytes += length - HEADER.SIZE;
   }
 
-  /** A copy of the first bytes received. */
-  #peek(length: number): Uint8Array {
-    const bytes = new Uint8Array(length);
-    let done = 0;
-    for (const piece of this.#buffers()) {
-      if (done === length) break;
-      const part = piece.subarray(0, length - done);
-      bytes.set(part, done);
-      done += part.length;
-    }
-    return bytes;
+  /** The first bytes received. They are in guest memory, where the guest may change them: to its own confusion only. */
+  #head(): Uint8Array {
+    const first = this.#pieces[0]!;
+    return first.length >= HEAD ? first : gather([...this.#pieces, this.#bounce!], HEAD);
   }
+}
+
+/** Takes the first `count` away. */
+function drop(list: unknown[], count: number): void {
+  if (count === 1) list.shift();
+  else list.splice(0, count);
 }
 
 /** Sets one byte of consecutive pieces. */
