@@ -21,6 +21,12 @@ export function addWords(bytes: Uint8Array, start: number, end: number, sum = 0)
   return total;
 }
 
+/** Stores a 16-bit word as the network has it. */
+export function setU16(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value >>> 8;
+  bytes[at + 1] = value & 0xff;
+}
+
 /** The carries added back in: 16 bits, not yet complemented. */
 export function fold(sum: number): number {
   let folded = sum;

@@ -7,6 +7,8 @@ import type { NetworkPlan } from './plan.js';
 export class GuestNetwork {
   readonly #plan: NetworkPlan;
   readonly #own: readonly Address[];
+  /** One that a guest may have, seen last: nearly every packet is from it. */
+  #lastGuest: Address | undefined;
 
   constructor(plan: NetworkPlan) {
     const { gateway, resolver, v6 } = plan;
@@ -42,6 +44,13 @@ export class GuestNetwork {
 
   /** Whether an address is one that a guest may have. */
   isGuest(address: Address): boolean {
+    if (this.#lastGuest && sameBytes(address, this.#lastGuest)) return true;
+    const may = this.#mayBeGuest(address);
+    if (may) this.#lastGuest = address.slice();
+    return may;
+  }
+
+  #mayBeGuest(address: Address): boolean {
     if (isMulticast(address) || this.isOurs(address)) return false;
     const linkLocal = address.length === 16 && address[0] === 0xfe && address[1] === 0x80;
     return linkLocal || (this.isInside(address) && !this.isBroadcast(address));

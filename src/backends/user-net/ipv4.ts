@@ -3,7 +3,7 @@
  * Runs on: main.
  */
 import type { Address } from './address.js';
-import { addWords, finish } from './checksum.js';
+import { addWords, finish, setU16 } from './checksum.js';
 import type { IpFragment, IpPacket } from './ip-packet.js';
 
 /** Bytes of a header without options, as all are that are written here. */
@@ -64,11 +64,15 @@ export function writeIpv4(bytes: Uint8Array, header: Ipv4Header): void {
   const length = IPV4_HEADER + header.length;
   const whole = offset === 0 && !more;
   const flags = whole ? FLAG.DONT_FRAGMENT : (more ? FLAG.MORE : 0) | (offset / 8);
-  bytes.set([0x45, 0, length >>> 8, length & 0xff, id >>> 8, id & 0xff, flags >>> 8, flags & 0xff]);
-  bytes.set([64, header.protocol, 0, 0], 8);
+  // Byte by byte: an array made for every packet costs more than all the rest.
+  setU16(bytes, 0, 0x4500);
+  setU16(bytes, 2, length);
+  setU16(bytes, 4, id);
+  setU16(bytes, 6, flags);
+  bytes[8] = 64;
+  bytes[9] = header.protocol;
+  setU16(bytes, 10, 0);
   bytes.set(header.source, 12);
   bytes.set(header.destination, 16);
-  const sum = finish(addWords(bytes, 0, IPV4_HEADER));
-  bytes[10] = sum >>> 8;
-  bytes[11] = sum & 0xff;
+  setU16(bytes, 10, finish(addWords(bytes, 0, IPV4_HEADER)));
 }

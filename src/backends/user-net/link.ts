@@ -4,7 +4,7 @@
  * Runs on: main.
  */
 import type { Receive, VnetHeader } from '../../devices/net/backend.js';
-import { BROADCAST, ETHERNET_HEADER, isGroup, type Mac, sameBytes, writeEthernet } from './ethernet.js';
+import { BROADCAST, ETHERNET_HEADER, isGroup, type Mac, writeEthernet } from './ethernet.js';
 
 export interface LinkStats {
   /** From the guest. */
@@ -47,17 +47,19 @@ export class Link {
   accepts(frame: Uint8Array): boolean {
     this.stats.framesIn += 1;
     this.stats.bytesIn += frame.length;
-    const destination = frame.subarray(0, 6);
-    const fromGroup = frame.length >= ETHERNET_HEADER && isGroup(frame.subarray(6, 12));
-    if (frame.length < ETHERNET_HEADER || fromGroup || !(isGroup(destination) || this.isOurs(destination))) {
+    const fromGroup = (frame[6]! & 1) === 1;
+    if (frame.length < ETHERNET_HEADER || fromGroup || !(isGroup(frame) || this.#isOurs(frame))) {
       this.stats.dropped += 1;
       return false;
     }
     return true;
   }
 
-  isOurs(mac: Mac): boolean {
-    return sameBytes(mac, this.mac);
+  /** Whether a frame goes to the gateway's card: it starts with the destination. */
+  #isOurs(frame: Uint8Array): boolean {
+    for (let index = 0; index < this.mac.length; index += 1)
+      if (frame[index] !== this.mac[index]) return false;
+    return true;
   }
 
   /** Sends a frame whose first 14 bytes are still to be written. @returns false when the guest has no room */

@@ -4,8 +4,9 @@
  * Runs on: main.
  */
 import { createSocket, type Socket } from 'node:dgram';
-import { type Address, flowKey, isV6 } from './address.js';
+import { flowKey, isV6 } from './address.js';
 import type { Clock } from './clock.js';
+import { sameBytes } from './ethernet.js';
 import type { Flow, Gate } from './gate.js';
 import type { Icmp } from './icmp.js';
 import type { IpOutput } from './ip-output.js';
@@ -22,8 +23,11 @@ const MAX_FLOWS = 512;
 const MAX_WAITING = 8;
 /** Bytes that a socket may have unsent. */
 const MAX_UNSENT = 2 ** 20;
+/** A frame of so many bytes is kept whole for an error that may quote it: a copy of its head would cost more. */
+const SMALL_FRAME = 2048;
 
 interface UdpFlow {
+  readonly key: string;
   readonly flow: Flow;
   socket: Socket | undefined;
   state: 'asked' | 'connecting' | 'open' | 'refused';
@@ -44,6 +48,8 @@ export class UdpRelay {
   readonly #options: UdpRelayOptions;
   /** Longest unused first. */
   readonly #flows = new Map<string, UdpFlow>();
+  /** The one used last, at the end of `#flows`: nearly every datagram belongs to it. */
+  #recent: UdpFlow | undefined;
   #cancelSweep: (() => void) | undefined;
   /** Datagrams that were dropped because something was full. */
   dropped = 0;
@@ -62,23 +68,10 @@ export class UdpRelay {
   }
 
   take(datagram: Datagram): void {
-    const { source, sourcePort, destination, destinationPort, packet } = datagram;
-    const key = flowKey(source, sourcePort, destination, destinationPort);
-    let entry = this.#flows.get(key);
-    if (!entry) {
-      const flow: Flow = {
-        proto: 'udp',
-        guest: source,
-        guestPort: sourcePort,
-        address: destination,
-        port: destinationPort,
-      };
-      entry = { flow, socket: undefined, state: 'asked', lastUsed: 0, waiting: [], last: quotable(packet) };
-      this.#add(key, entry);
-      const started = entry;
-      this.#start(key, started).catch(() => this.#end(key, started));
-    }
-    this.#use(key, entry);
+    const { packet } = datagram;
+    const recent = this.#recent;
+    const entry = recent && isOf(recent.flow, datagram) ? recent : this.#flowOf(datagram);
+    this.#use(entry);
     if (entry.state === 'refused') {
       this.#options.icmp.unreachable(packet, 'prohibited');
       return;
@@ -91,36 +84,57 @@ export class UdpRelay {
 
   /** Ends what the gate does not allow any more. */
   review(): void {
-    for (const [key, entry] of [...this.#flows]) {
-      if (entry.state === 'refused' || !this.#options.gate.stillAllows(entry.flow)) this.#end(key, entry);
+    for (const entry of [...this.#flows.values()]) {
+      if (entry.state === 'refused' || !this.#options.gate.stillAllows(entry.flow)) this.#end(entry);
     }
   }
 
   close(): void {
-    for (const [key, entry] of [...this.#flows]) this.#end(key, entry);
+    for (const entry of [...this.#flows.values()]) this.#end(entry);
     this.#cancelSweep?.();
     this.#cancelSweep = undefined;
   }
 
-  #add(key: string, entry: UdpFlow): void {
-    const [oldest] = this.#flows;
-    if (this.#flows.size >= MAX_FLOWS && oldest) this.#end(...oldest);
-    this.#flows.set(key, entry);
+  /** The flow between a datagram's ends; a new one is about to be judged. */
+  #flowOf({ source, sourcePort, destination, destinationPort, packet }: Datagram): UdpFlow {
+    const key = flowKey(source, sourcePort, destination, destinationPort);
+    const known = this.#flows.get(key);
+    if (known) return known;
+    const flow: Flow = {
+      proto: 'udp',
+      guest: source,
+      guestPort: sourcePort,
+      address: destination,
+      port: destinationPort,
+    };
+    const last = quotable(packet);
+    const entry: UdpFlow = { key, flow, socket: undefined, state: 'asked', lastUsed: 0, waiting: [], last };
+    this.#add(entry);
+    this.#start(entry).catch(() => this.#end(entry));
+    return entry;
+  }
+
+  #add(entry: UdpFlow): void {
+    const [oldest] = this.#flows.values();
+    if (this.#flows.size >= MAX_FLOWS && oldest) this.#end(oldest);
+    this.#flows.set(entry.key, entry);
     this.#cancelSweep ??= this.#options.clock.after(SWEEP_MS, () => this.#sweep());
   }
 
-  #use(key: string, entry: UdpFlow): void {
+  #use(entry: UdpFlow): void {
     // A refusal is judged anew after a while even if the guest goes on trying.
     if (entry.state === 'refused') return;
     entry.lastUsed = this.#options.clock.now();
-    this.#flows.delete(key);
-    this.#flows.set(key, entry);
+    if (entry === this.#recent) return;
+    this.#flows.delete(entry.key);
+    this.#flows.set(entry.key, entry);
+    this.#recent = entry;
   }
 
-  async #start(key: string, entry: UdpFlow): Promise<void> {
+  async #start(entry: UdpFlow): Promise<void> {
     const route = await this.#options.gate.route(entry.flow);
     if (route.to === 'stream') route.stream.destroy();
-    if (this.#flows.get(key) !== entry) return;
+    if (this.#flows.get(entry.key) !== entry) return;
     if (route.to !== 'host') {
       entry.state = 'refused';
       entry.waiting.length = 0;
@@ -133,9 +147,9 @@ export class UdpRelay {
     socket.on('error', () => {
       this.#options.icmp.unreachable(entry.last, entry.state === 'open' ? 'port' : 'network');
       // One refusal does not end a flow: the service may come up.
-      if (entry.state !== 'open') this.#end(key, entry);
+      if (entry.state !== 'open') this.#end(entry);
     });
-    socket.on('message', (data) => this.#answer(key, entry, data));
+    socket.on('message', (data) => this.#answer(entry, data));
     socket.once('connect', () => {
       entry.state = 'open';
       for (const data of entry.waiting.splice(0)) this.#send(entry, data);
@@ -151,15 +165,16 @@ export class UdpRelay {
     socket.send(data);
   }
 
-  #answer(key: string, entry: UdpFlow, data: Uint8Array): void {
-    this.#use(key, entry);
+  #answer(entry: UdpFlow, data: Uint8Array): void {
+    this.#use(entry);
     const { guest, guestPort, address, port } = entry.flow;
     const ends = { source: address, sourcePort: port, destination: guest, destinationPort: guestPort };
     if (!sendUdp(this.#options.output, { ...ends, data })) this.dropped += 1;
   }
 
-  #end(key: string, entry: UdpFlow): void {
-    if (this.#flows.get(key) === entry) this.#flows.delete(key);
+  #end(entry: UdpFlow): void {
+    if (this.#flows.get(entry.key) === entry) this.#flows.delete(entry.key);
+    if (this.#recent === entry) this.#recent = undefined;
     const { socket } = entry;
     entry.socket = undefined;
     entry.state = 'refused';
@@ -171,18 +186,24 @@ export class UdpRelay {
 
   #sweep(): void {
     const now = this.#options.clock.now();
-    for (const [key, entry] of [...this.#flows]) {
+    for (const entry of [...this.#flows.values()]) {
       const limit = entry.state === 'refused' ? REFUSED_MS : IDLE_MS;
-      if (now - entry.lastUsed >= limit) this.#end(key, entry);
+      if (now - entry.lastUsed >= limit) this.#end(entry);
     }
     const more = this.#flows.size > 0;
     this.#cancelSweep = more ? this.#options.clock.after(SWEEP_MS, () => this.#sweep()) : undefined;
   }
 }
 
-/** Enough of a packet for an ICMP error, and no more of the frame. */
-const quotable = (packet: IpPacket): IpPacket => ({
-  ...packet,
-  payload: packet.payload.slice(0, 8),
-  raw: packet.raw.slice(0, isV6(packet.source as Address) ? 96 : 68),
-});
+const isOf = (flow: Flow, { source, sourcePort, destination, destinationPort }: Datagram): boolean =>
+  flow.guestPort === sourcePort &&
+  flow.port === destinationPort &&
+  sameBytes(flow.address, destination) &&
+  sameBytes(flow.guest, source);
+
+/** Enough of a packet for an ICMP error, and no more of a large frame. */
+function quotable(packet: IpPacket): IpPacket {
+  const { payload, raw, source } = packet;
+  if (raw.buffer.byteLength <= SMALL_FRAME && payload.buffer.byteLength <= SMALL_FRAME) return packet;
+  return { ...packet, payload: payload.slice(0, 8), raw: raw.slice(0, isV6(source) ? 96 : 68) };
+}

@@ -1,6 +1,6 @@
 /** UDP datagrams (RFC 768). Runs on: main. */
 import { type Address, isV6 } from './address.js';
-import { addWords, finish, pseudoHeader } from './checksum.js';
+import { addWords, finish, pseudoHeader, setU16 } from './checksum.js';
 import type { IpOutput } from './ip-output.js';
 import { type IpPacket, PROTOCOL } from './ip-packet.js';
 
@@ -57,12 +57,12 @@ export function sendUdp(output: IpOutput, reply: Reply): boolean {
   const length = HEADER + data.length;
   if (data.length > MAX_DATAGRAM) return false;
   const area = output.area(destination);
-  area.set([sourcePort >>> 8, sourcePort & 0xff, destinationPort >>> 8, destinationPort & 0xff]);
-  area.set([length >>> 8, length & 0xff, 0, 0], 4);
+  setU16(area, 0, sourcePort);
+  setU16(area, 2, destinationPort);
+  setU16(area, 4, length);
+  setU16(area, 6, 0);
   area.set(data, HEADER);
   const sum = pseudoHeader(source, destination, PROTOCOL.UDP, length);
-  const checksum = finish(addWords(area, 0, length, sum)) || 0xffff; // 0 would mean that there is none
-  area[6] = checksum >>> 8;
-  area[7] = checksum & 0xff;
+  setU16(area, 6, finish(addWords(area, 0, length, sum)) || 0xffff); // 0 would mean that there is none
   return output.send({ source, destination, protocol: PROTOCOL.UDP, length, mac });
 }
