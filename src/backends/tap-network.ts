@@ -47,6 +47,8 @@ export class TapNetwork implements VnetBackend {
   #guest: VnetGuest | undefined;
   /** By queue: nothing was there at the last look, so a poll tells of the next frame. */
   readonly #drained: boolean[];
+  /** By queue: what its poll calls. */
+  readonly #onReadable: readonly (() => void)[];
   /** By queue: the kernel steers frames there. */
   readonly #attached: boolean[];
   /** By queue: bytes of the last frame, or of one shortly before that was larger: they say something of the next. */
@@ -63,6 +65,7 @@ export class TapNetwork implements VnetBackend {
     this.offloads = HOST | OLD_GUEST | (this.#knowsUso() ? USO_GUEST | F.HOST_USO : 0n);
     this.setOffloads(0n);
     this.#drained = queues.map(() => false);
+    this.#onReadable = queues.map((_, pair) => () => this.#readable(pair));
     this.#attached = queues.map(() => true);
     this.#expected = queues.map(() => SMALL);
   }
@@ -157,13 +160,14 @@ export class TapNetwork implements VnetBackend {
   }
 
   #listen(pair: number): void {
-    const queue = this.queues[pair]!;
-    queue.startPolling(() => {
-      this.#drained[pair] = false;
-      this.#guest?.readable(pair);
-      // It has no room: a poll would tell again and again. `receive` asks once it has looked.
-      if (!this.#drained[pair]) queue.stopPolling();
-    });
+    this.queues[pair]!.startPolling(this.#onReadable[pair]!);
+  }
+
+  #readable(pair: number): void {
+    this.#drained[pair] = false;
+    this.#guest?.readable(pair);
+    // It has no room: a poll would tell again and again. `receive` asks once it has looked.
+    if (!this.#drained[pair]) this.queues[pair]!.stopPolling();
   }
 
   /** Only where somebody has given the interface a send buffer (TUNSETSNDBUF): a look now and then is enough. */

@@ -73,8 +73,17 @@ export class FrameLink implements VnetBackend {
     if (this.#current.length === 0 && this.#refused) this.#ask();
     const frame = this.#current.shift();
     if (!frame) return 0;
-    scatter(into, writeHeader(frame.header));
-    return HEADER.SIZE + scatter(skip(into, HEADER.SIZE), frame.bytes);
+    const { bytes, header } = frame;
+    const length = HEADER.SIZE + bytes.length;
+    const first = into[0]!;
+    if (first.length >= length) {
+      // As most do: there is nothing to take apart.
+      writeHeader(header, first);
+      first.set(bytes, HEADER.SIZE);
+      return length;
+    }
+    scatter(into, writeHeader(header));
+    return HEADER.SIZE + scatter(skip(into, HEADER.SIZE), bytes);
   }
 
   expected(): number {

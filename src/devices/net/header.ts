@@ -29,9 +29,8 @@ export function readHeader(bytes: Uint8Array): VnetHeader {
   };
 }
 
-/** @returns HEADER.SIZE bytes; num_buffers is 0, the device sets it */
-export function writeHeader(header: VnetHeader): Uint8Array {
-  const bytes = new Uint8Array(HEADER.SIZE);
+/** Writes HEADER.SIZE bytes; num_buffers is 0, the device sets it. @returns `bytes` */
+export function writeHeader(header: VnetHeader, bytes: Uint8Array = new Uint8Array(HEADER.SIZE)): Uint8Array {
   bytes[HEADER.flags] = header.flags;
   bytes[HEADER.gso_type] = header.gsoType;
   const u16 = (at: number, value: number): void => {
@@ -42,5 +41,6 @@ export function writeHeader(header: VnetHeader): Uint8Array {
   u16(HEADER.gso_size, header.gsoSize);
   u16(HEADER.csum_start, header.csumStart);
   u16(HEADER.csum_offset, header.csumOffset);
+  u16(HEADER.num_buffers, 0);
   return bytes;
 }
