@@ -265,6 +265,47 @@ describe('UDP', () => {
     other.close();
   });
 
+  it('keeps flows apart that take turns, and ends them when the policy does, for as long', async () => {
+    const echo = createSocket('udp4');
+    let heard = 0;
+    echo.on('message', (data, { port, address }) => {
+      heard += 1;
+      echo.send(data, port, address);
+    });
+    echo.bind(0, '127.0.0.1');
+    await once(echo, 'listening');
+    const { port } = echo.address();
+    await using bench = userNet(allowHost);
+    const answers: string[] = [];
+    bench.guest.onUdp = ({ destinationPort, data }) =>
+      void answers.push(`${destinationPort} ${Buffer.from(data)}`);
+    for (const text of ['5002 a', '5003 a', '5002 b', '5002 c', '5003 b']) {
+      bench.guest.sendUdp(HOST, Number(text.slice(0, 4)), port, Buffer.from(text));
+    }
+    await until(() => answers.length === 5);
+    expect(answers.sort()).toEqual([
+      '5002 5002 a',
+      '5002 5002 b',
+      '5002 5002 c',
+      '5003 5003 a',
+      '5003 5003 b',
+    ]);
+    expect(bench.net.stats().udpFlows).toBe(2);
+    const refused = new Promise<number[]>((resolve) => {
+      bench.guest.onPacket = ({ protocol, payload }) =>
+        protocol === 1 && resolve([...payload.subarray(0, 2)]);
+    });
+    bench.net.update({ deny: ['host'] });
+    expect(bench.net.stats().udpFlows).toBe(0);
+    bench.guest.sendUdp(HOST, 5003, port, Buffer.from('no more'));
+    expect(await refused).toEqual([3, 13]);
+    expect(heard).toBe(5);
+    bench.net.update({ deny: [] });
+    bench.guest.sendUdp(HOST, 5003, port, Buffer.from('again'));
+    await until(() => heard === 6);
+    echo.close();
+  });
+
   it('tells the guest of a port where nobody listens', async () => {
     const gone = createSocket('udp4').bind(0, '127.0.0.1');
     await once(gone, 'listening');

@@ -143,6 +143,29 @@ describe('receiving', () => {
     expect([driver.queue(0).collect().length, irq.take()]).toEqual([8, 1]);
   });
 
+  it('shows the driver the first frame before it looks for a second', () => {
+    const seen: number[] = [];
+    const network = new (class extends TestVnet {
+      override receive(pair: number, into: readonly Uint8Array[]): number {
+        seen.push(taken());
+        return super.receive(pair, into);
+      }
+    })();
+    const { driver } = plugNet({ network });
+    let all = 0;
+    const taken = (): number => {
+      all += driver.queue(0).collect().length;
+      return all;
+    };
+    driver.start();
+    for (let count = 0; count < 4; count += 1) driver.queue(0).add([2000]);
+    driver.queue(0).kick();
+    network.waiting[0]!.push(whole(ethernet(60)), whole(ethernet(61)));
+    seen.length = 0;
+    network.guest!.readable(0);
+    expect([...seen, taken()]).toEqual([0, 1, 1, 2]);
+  });
+
   it('holds chains that a frame did not need for the next', () => {
     const { driver, network } = plugNet();
     driver.start();
