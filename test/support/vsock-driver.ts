@@ -205,3 +205,21 @@ export class VsockDriver {
     return this.host.ends.at(-1)!;
   }
 }
+
+/** A connection that the host asks for. */
+export function connectTo(vsock: VsockDriver, port = 5000, timeoutMs = 10_000): RecordedEnd {
+  const end = new RecordedEnd();
+  const stream = vsock.device.connect(port, end, timeoutMs);
+  if (!stream) throw new Error('no connection');
+  end.stream = stream;
+  return end;
+}
+
+export const ops = (packets: readonly Packet[]): number[] => packets.map(({ op }) => op);
+
+/** The guest's answer to a packet. */
+export const reply = ({ srcPort, dstPort }: Packet, op: number): PacketOptions => ({
+  op,
+  srcPort: dstPort,
+  dstPort: srcPort,
+});

@@ -1,14 +1,15 @@
 /**
- * One stream connection between guest and host (virtio 1.2 §5.10.6.3 to §5.10.6.5): who has said what, and how much each may send.
+ * One stream connection between guest and host (virtio 1.2 §5.10.6.4 and §5.10.6.5): what either side may say now, and what is to be said
+ * to the guest next. How much each may send is in flow-control.ts, how it ends in order in ending.ts.
  *
- *  1. The guest may have `window` bytes at the host that nobody has consumed. One that sends more is cut off.
- *  2. The host sends only what the guest has room for by its own account; a guest that lies about it harms itself.
- *  3. Nothing waits here but a set of packets to send, one of each kind: no guest and no host can make it grow.
+ * The rule: nothing waits here but a set of packets to send, one of each kind. No guest and no host can make it grow.
  *
  * Runs on: main.
  */
 import type { Chain } from '../../virtio/queue.js';
 import type { GuestStream, HostEnd, StreamEnd } from './backend.js';
+import { Ending } from './ending.js';
+import { FlowControl } from './flow-control.js';
 import { fillPayload, type PacketHeader, payloadOf, roomIn, writeHeader } from './packet.js';
 import { OP, SHUTDOWN } from './protocol.js';
 
@@ -46,38 +47,26 @@ type State = 'requested' | 'asked' | 'open' | 'over';
 export class Connection implements GuestStream {
   readonly hostPort: number;
   readonly guestPort: number;
-  #state: State;
+  #state: State = 'asked';
   #end: HostEnd | undefined;
   #due = 0;
   #requestSent = false;
   /** The host has data, as far as is known. */
   #hasData = false;
-  #hostEnded = false;
-  /** The host wants nothing to do with it any more. */
-  #abandoned = false;
-  /** What each side has said by SHUTDOWN. */
-  #hostShutdown = 0;
-  #guestShutdown = 0;
-  /** The guest's account of its buffer: its size, and bytes it has taken out (modulo 2^32). */
-  #guestAlloc = 0;
-  #guestForwarded = 0;
-  /** Bytes sent to the guest, received from it, and consumed of these, modulo 2^32. */
-  #sent = 0;
-  #received = 0;
-  #consumed = 0;
-  /** `#consumed` as the guest was told last. */
-  #told = 0;
-  #askedForCredit = false;
+  readonly #flow: FlowControl;
+  readonly #ending = new Ending();
+  readonly #closeMs: number;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(
     { hostPort, guestPort }: ConnectionPorts,
     private readonly owner: ConnectionOwner,
-    private readonly limits: ConnectionLimits,
+    { window, closeMs }: ConnectionLimits,
   ) {
     this.hostPort = hostPort;
     this.guestPort = guestPort;
-    this.#state = 'asked';
+    this.#flow = new FlowControl(window);
+    this.#closeMs = closeMs;
   }
 
   get over(): boolean {
@@ -88,7 +77,8 @@ export class Connection implements GuestStream {
   get wants(): boolean {
     if (this.#due !== 0) return true;
     if (this.#state !== 'open') return false;
-    return (this.#hasData && (this.#credit > 0 || !this.#askedForCredit)) || this.#shutdownDue() !== 0;
+    if (this.#hasData) return this.#flow.credit > 0 || !this.#flow.asked;
+    return this.#ending.due !== 0;
   }
 
   /** Asks the guest to take the connection. @param timeoutMs for its answer */
@@ -100,9 +90,8 @@ export class Connection implements GuestStream {
   }
 
   /** The guest has asked: takes its account of its buffer, and the host's end. */
-  asked({ bufAlloc, fwdCnt }: PacketHeader, end: HostEnd): void {
-    this.#guestAlloc = bufAlloc;
-    this.#guestForwarded = fwdCnt;
+  asked(header: PacketHeader, end: HostEnd): void {
+    this.#flow.heard(header);
     if (this.over) end.over('reset');
     else this.#end = end;
   }
@@ -121,14 +110,12 @@ export class Connection implements GuestStream {
 
   consumed(bytes: number): void {
     if (this.#state === 'over') return;
-    this.#consumed = (this.#consumed + bytes) >>> 0;
-    // Rarely enough to cost little, often enough that a guest whose data is being consumed never waits.
-    if ((this.#consumed - this.#told) >>> 0 >= this.limits.window / 4) this.#send(DUE.CREDIT_UPDATE);
+    if (this.#flow.consumed(bytes)) this.#send(DUE.CREDIT_UPDATE);
   }
 
   end(): void {
     if (this.#state === 'over') return;
-    this.#hostEnded = true;
+    this.#ending.hostEnded = true;
     this.owner.wake(this);
   }
 
@@ -137,7 +124,7 @@ export class Connection implements GuestStream {
       this.reset();
       return;
     }
-    this.#abandoned = true;
+    this.#ending.abandoned = true;
     this.#hasData = false;
     this.end();
   }
@@ -153,9 +140,7 @@ export class Connection implements GuestStream {
 
   /** A packet of the guest for this connection. */
   packet(header: PacketHeader, chain: Chain): void {
-    this.#guestAlloc = header.bufAlloc;
-    this.#guestForwarded = header.fwdCnt;
-    if (this.#credit > 0) this.#askedForCredit = false;
+    this.#flow.heard(header);
     switch (header.op) {
       case OP.RST:
         this.#finish(this.#endByReset(), false);
@@ -168,7 +153,8 @@ export class Connection implements GuestStream {
         this.#resume();
         return;
       case OP.RW:
-        if (this.#state !== 'open' || !this.#mayReceive(header.length)) break;
+        if (this.#state !== 'open' || this.#ending.guestSendsNoMore) break;
+        if (!this.#flow.mayReceive(header.length)) break;
         this.#receive(header, chain);
         this.#resume();
         return;
@@ -203,48 +189,31 @@ export class Connection implements GuestStream {
     if (payload > 0) return this.#write(chain, OP.RW, payload);
     if (this.#take(DUE.CREDIT_UPDATE)) return this.#write(chain, OP.CREDIT_UPDATE);
     if (this.#take(DUE.CREDIT_REQUEST)) return this.#write(chain, OP.CREDIT_REQUEST);
-    const shutdown = this.#shutdownDue();
-    if (shutdown === 0) return 0;
-    this.#hostShutdown |= shutdown;
-    if (this.#hostShutdown === SHUTDOWN.BOTH) {
-      this.#timer = setTimeout(() => this.#finish('closed', true), this.limits.closeMs);
-    }
-    return this.#write(chain, OP.SHUTDOWN, 0, this.#hostShutdown);
+    if (this.#hasData || this.#ending.due === 0) return 0;
+    const flags = this.#ending.tell();
+    if (this.#ending.hostIsDone) this.#timer = setTimeout(() => this.#finish('closed', true), this.#closeMs);
+    return this.#write(chain, OP.SHUTDOWN, 0, flags);
   }
 
   #fillData(chain: Chain, room: number): number {
     if (!this.#hasData) return 0;
-    const credit = this.#credit;
+    const { credit } = this.#flow;
     const limit = Math.min(room, credit, MAX_PAYLOAD);
     if (limit === 0) {
-      if (credit === 0 && !this.#askedForCredit) {
-        this.#askedForCredit = true;
-        this.#due |= DUE.CREDIT_REQUEST;
-      }
+      if (credit === 0 && this.#flow.ask()) this.#due |= DUE.CREDIT_REQUEST;
       return 0;
     }
     // Before `pull`, in which the host may call `ready`.
     this.#hasData = false;
     const payload = fillPayload(chain, limit, (into) => this.#end?.pull(into) ?? 0);
     if (payload === limit) this.#hasData = true;
-    this.#sent = (this.#sent + payload) >>> 0;
+    this.#flow.sent(payload);
     return payload;
   }
 
-  /** Bytes the guest has room for, by its account. */
-  get #credit(): number {
-    const onTheWay = (this.#sent - this.#guestForwarded) >>> 0;
-    return Math.max(0, this.#guestAlloc - onTheWay);
-  }
-
-  #mayReceive(length: number): boolean {
-    if (this.#guestShutdown & SHUTDOWN.SEND) return false;
-    return ((this.#received - this.#consumed) >>> 0) + length <= this.limits.window;
-  }
-
   #receive({ length }: PacketHeader, chain: Chain): void {
-    this.#received = (this.#received + length) >>> 0;
-    if (this.#abandoned) {
+    this.#flow.received(length);
+    if (this.#ending.abandoned) {
       this.consumed(length);
       return;
     }
@@ -255,32 +224,23 @@ export class Connection implements GuestStream {
   }
 
   #guestSaid(flags: number): void {
-    const news = flags & SHUTDOWN.BOTH & ~this.#guestShutdown;
-    this.#guestShutdown |= news;
+    const news = this.#ending.heard(flags);
     if (news & SHUTDOWN.RCV) {
       this.#hasData = false;
       this.#end?.guestDeaf();
     }
     if (news & SHUTDOWN.SEND && !this.over) this.#end?.guestEnded();
-    // §5.10.6.5: the answer to "no more, either way" is RST.
-    if (this.#guestShutdown === SHUTDOWN.BOTH) this.#finish('closed', true);
+    if (this.#ending.guestIsDone) this.#finish('closed', true);
     else this.#wakeIfOpen();
-  }
-
-  /** What SHUTDOWN is to say next; 0 for none. Once both sides send no more, nobody receives either. */
-  #shutdownDue(): number {
-    if (!this.#hostEnded || this.#hasData) return 0;
-    const both = this.#abandoned || (this.#guestShutdown & SHUTDOWN.SEND) !== 0;
-    return (both ? SHUTDOWN.BOTH : SHUTDOWN.SEND) & ~this.#hostShutdown;
   }
 
   #endByReset(): StreamEnd {
     if (this.#state === 'requested') return 'refused';
-    return this.#hostShutdown === SHUTDOWN.BOTH ? 'closed' : 'reset';
+    return this.#ending.hostIsDone ? 'closed' : 'reset';
   }
 
   #resume(): void {
-    if (this.#hasData || this.#hostEnded) this.#wakeIfOpen();
+    if (this.#hasData || this.#ending.hostEnded) this.#wakeIfOpen();
   }
 
   #wakeIfOpen(): void {
@@ -300,7 +260,7 @@ export class Connection implements GuestStream {
 
   #write(chain: Chain, op: number, payload = 0, flags = 0): number {
     this.#due &= ~DUE.CREDIT_UPDATE;
-    this.#told = this.#consumed;
+    const { bufAlloc, fwdCnt } = this.#flow.tell();
     const packet = {
       srcCid: this.owner.hostCid,
       dstCid: this.owner.guestCid,
@@ -308,8 +268,8 @@ export class Connection implements GuestStream {
       dstPort: this.guestPort,
       op,
       flags,
-      bufAlloc: this.limits.window,
-      fwdCnt: this.#consumed,
+      bufAlloc,
+      fwdCnt,
     };
     return writeHeader(chain, packet, payload);
   }

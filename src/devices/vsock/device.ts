@@ -12,33 +12,20 @@ import { ConfigSpace } from '../../virtio/config-space.js';
 import type { Session, VirtioDevice } from '../../virtio/device.js';
 import type { Chain, Queue } from '../../virtio/queue.js';
 import type { GuestStream, HostEnd, VsockHost } from './backend.js';
-import { Connection, type ConnectionLimits, type ConnectionOwner } from './connection.js';
-import { type PacketHeader, readHeader, roomIn, writeHeader } from './packet.js';
+import type { Connection, ConnectionOwner } from './connection.js';
+import { ConnectionTable, type VsockLimits } from './connection-table.js';
+import { type PacketHeader, readHeader } from './packet.js';
 import { CONFIG, DEVICE_ID, EVENT, F, HEADER, HOST_CID, OP, QUEUE, TYPE } from './protocol.js';
+import { Refusals } from './refusals.js';
+
+export type { VsockLimits } from './connection-table.js';
 
 const QUEUE_SIZE = 256;
 const EVENT_QUEUE_SIZE = 16;
 /** Bytes moved in one turn of the event loop, each way; a packet counts as 2 KiB at least. */
 const MAX_TURN = 256 * 1024;
 const LEAST_COST = 2048;
-/** Packets for nobody whose RST may wait; then the tx queue waits. */
-const MAX_RESETS = 256;
-/** Ports of connections from the host start here, as Firecracker's do. */
-const FIRST_HOST_PORT = 2 ** 30;
-
-export interface VsockLimits extends ConnectionLimits {
-  /** At once; further ones are refused. */
-  readonly connections: number;
-}
-
 const LIMITS: VsockLimits = { connections: 4096, window: 256 * 1024, closeMs: 2000 };
-/** Connections beyond this many have a quarter of the window: what a guest can make the host keep is 304 MiB in all. */
-const FEW = 256;
-
-/** A packet to be answered by RST. */
-type Unwanted = Pick<PacketHeader, 'srcCid' | 'dstCid' | 'srcPort' | 'dstPort' | 'type'>;
-
-const keyOf = (hostPort: number, guestPort: number): string => `${hostPort}:${guestPort}`;
 
 export class VsockDevice implements VirtioDevice, ConnectionOwner {
   readonly type = DEVICE_ID;
@@ -48,16 +35,17 @@ export class VsockDevice implements VirtioDevice, ConnectionOwner {
   readonly hostCid = HOST_CID;
   /** `packets` from the guest, `sent` and `received` bytes of payload, `resets` sent, `dropped` packets of another's address. */
   readonly stats = { connections: 0, packets: 0, received: 0, sent: 0, resets: 0, dropped: 0 };
-  readonly #limits: VsockLimits;
-  readonly #connections = new Map<string, Connection>();
+  readonly #connections: ConnectionTable;
   /** Whose turn it is, in order. */
   readonly #waiting = new Set<Connection>();
-  readonly #resets: Unwanted[] = [];
+  readonly #refusals = new Refusals();
   #session: Session | undefined;
-  #nextPort = FIRST_HOST_PORT;
   /** In one of the queues' turns: what is to be sent goes out at its end. */
   #busy = false;
+  /** The tx queue waits until there is room for answers. */
   #stalled = false;
+  /** Buffers of the tx queue were used, of which the guest has not been told. */
+  #txUsed = false;
   #resetUntold = false;
 
   /** @param guestCid 3 to 2^32 - 2 */
@@ -67,7 +55,7 @@ export class VsockDevice implements VirtioDevice, ConnectionOwner {
     private readonly host: VsockHost,
     limits: Partial<VsockLimits> = {},
   ) {
-    this.#limits = { ...LIMITS, ...limits };
+    this.#connections = new ConnectionTable({ ...LIMITS, ...limits });
     this.config = new ConfigSpace(CONFIG.SIZE, (view) => view.setUint32(CONFIG.guest_cid, guestCid, true));
   }
 
@@ -87,8 +75,8 @@ export class VsockDevice implements VirtioDevice, ConnectionOwner {
 
   reset(): void {
     this.#session = undefined;
-    this.#resets.length = 0;
-    this.#stalled = false;
+    this.#refusals.clear();
+    this.#stalled = this.#txUsed = false;
     this.#loseAll();
   }
 
@@ -103,13 +91,8 @@ export class VsockDevice implements VirtioDevice, ConnectionOwner {
    * @returns undefined when there are too many connections
    */
   connect(guestPort: number, end: HostEnd, timeoutMs: number): GuestStream | undefined {
-    if (this.#connections.size >= this.#limits.connections) return undefined;
-    let hostPort: number;
-    do {
-      hostPort = this.#nextPort;
-      this.#nextPort = hostPort === 0xffff_fffe ? FIRST_HOST_PORT : hostPort + 1;
-    } while (this.#connections.has(keyOf(hostPort, guestPort)));
-    const connection = this.#add(hostPort, guestPort);
+    if (this.#connections.isFull) return undefined;
+    const connection = this.#add(this.#connections.freePort(guestPort), guestPort);
     connection.request(end, timeoutMs);
     return connection;
   }
@@ -117,7 +100,7 @@ export class VsockDevice implements VirtioDevice, ConnectionOwner {
   /** The guest was moved in time: its connections are gone, and it is told (§5.10.6.7). */
   transportReset(): void {
     this.#loseAll();
-    this.#resets.length = 0;
+    this.#refusals.clear();
     this.#resetUntold = true;
     this.#session?.run(() => this.#tellEvents());
   }
@@ -128,32 +111,24 @@ export class VsockDevice implements VirtioDevice, ConnectionOwner {
   }
 
   forget(connection: Connection, tellGuest: boolean): void {
-    const { hostPort, guestPort } = connection;
-    this.#connections.delete(keyOf(hostPort, guestPort));
+    this.#connections.delete(connection);
     this.#waiting.delete(connection);
     this.stats.connections = this.#connections.size;
     if (!tellGuest) return;
-    this.#refuse({
-      srcCid: this.guestCid,
-      dstCid: HOST_CID,
-      srcPort: guestPort,
-      dstPort: hostPort,
-      type: TYPE.STREAM,
-    });
+    const { hostPort, guestPort } = connection;
+    const ports = { srcPort: guestPort, dstPort: hostPort };
+    this.#refusals.add({ srcCid: this.guestCid, dstCid: HOST_CID, ...ports, type: TYPE.STREAM });
     if (!this.#busy) this.#session?.run(() => this.#deliver());
   }
 
   #add(hostPort: number, guestPort: number): Connection {
-    const { window, closeMs } = this.#limits;
-    const limits = { closeMs, window: this.#connections.size < FEW ? window : window / 4 };
-    const connection = new Connection({ hostPort, guestPort }, this, limits);
-    this.#connections.set(keyOf(hostPort, guestPort), connection);
+    const connection = this.#connections.add(hostPort, guestPort, this);
     this.stats.connections = this.#connections.size;
     return connection;
   }
 
   #loseAll(): void {
-    for (const connection of [...this.#connections.values()]) connection.lost();
+    for (const connection of this.#connections.all()) connection.lost();
   }
 
   #turn(work: (session: Session, queue: Queue) => void, index: number): void {
@@ -171,22 +146,39 @@ export class VsockDevice implements VirtioDevice, ConnectionOwner {
   #transmit(session: Session, queue: Queue): void {
     let cost = 0;
     do {
-      while (this.#resets.length < MAX_RESETS) {
+      while (!this.#refusals.isFull) {
         const chain = queue.pop();
         if (!chain) break;
         const header = readHeader(chain);
         this.stats.packets += 1;
         this.#packet(header, chain);
         queue.push(chain, 0);
-        session.publishSoon(QUEUE.TX);
+        this.#tellTxLater(session);
         cost += Math.max(header.length, LEAST_COST);
         if (cost >= MAX_TURN) {
           session.kickLater(QUEUE.TX);
           return;
         }
       }
-      this.#stalled = this.#resets.length >= MAX_RESETS;
+      this.#stalled = this.#refusals.isFull;
     } while (!this.#stalled && queue.rearm());
+  }
+
+  /**
+   * A driver waits for answers to its packets, not for the packets' buffers: what an answer of this turn does not take along is told at
+   * the turn's end. A byte there and back costs the guest one interrupt, not two.
+   */
+  #tellTxLater(session: Session): void {
+    if (this.#txUsed) return;
+    this.#txUsed = true;
+    setImmediate(() => {
+      if (this.#txUsed && session === this.#session) this.#tellTx(session);
+    });
+  }
+
+  #tellTx(session: Session): void {
+    this.#txUsed = false;
+    session.publishSoon(QUEUE.TX);
   }
 
   #packet(header: PacketHeader, chain: Chain): void {
@@ -196,17 +188,17 @@ export class VsockDevice implements VirtioDevice, ConnectionOwner {
       return;
     }
     const known = header.type === TYPE.STREAM && header.dstCid === HOST_CID;
-    const connection = known && this.#connections.get(keyOf(header.dstPort, header.srcPort));
+    const connection = known && this.#connections.find(header.dstPort, header.srcPort);
     if (connection) {
       if (header.op === OP.RW) this.stats.received += header.length;
       connection.packet(header, chain);
     } else if (known && header.op === OP.REQUEST) this.#request(header);
-    else if (header.op !== OP.RST) this.#refuse(header);
+    else if (header.op !== OP.RST) this.#refusals.add(header);
   }
 
   #request(header: PacketHeader): void {
-    if (this.#connections.size >= this.#limits.connections) {
-      this.#refuse(header);
+    if (this.#connections.isFull) {
+      this.#refusals.add(header);
       return;
     }
     const connection = this.#add(header.dstPort, header.srcPort);
@@ -215,20 +207,16 @@ export class VsockDevice implements VirtioDevice, ConnectionOwner {
     else connection.asked(header, end);
   }
 
-  #refuse({ srcCid, dstCid, srcPort, dstPort, type }: Unwanted): void {
-    this.#resets.push({ srcCid, dstCid, srcPort, dstPort, type });
-  }
-
   #deliver(): void {
     this.#turn((session, queue) => this.#fill(session, queue), QUEUE.RX);
-    if (this.#stalled && this.#resets.length <= MAX_RESETS / 2) {
+    if (this.#stalled && this.#refusals.hasRoom) {
       this.#stalled = false;
       this.#session?.kickLater(QUEUE.TX);
     }
   }
 
   #fill(session: Session, queue: Queue): void {
-    for (let cost = 0; this.#resets.length > 0 || this.#waiting.size > 0; ) {
+    for (let cost = 0; this.#refusals.size > 0 || this.#waiting.size > 0; ) {
       if (cost >= MAX_TURN) {
         session.kickLater(QUEUE.RX);
         return;
@@ -242,25 +230,16 @@ export class VsockDevice implements VirtioDevice, ConnectionOwner {
       }
       queue.push(chain, bytes);
       session.publishSoon(QUEUE.RX);
+      if (this.#txUsed) this.#tellTx(session);
       cost += Math.max(bytes, LEAST_COST);
     }
   }
 
   /** The next packet for the guest. @returns its bytes; 0: there is none after all */
   #fillOne(chain: Chain): number {
-    const unwanted = this.#resets.shift();
-    if (unwanted) {
-      roomIn(chain);
+    if (this.#refusals.size > 0) {
       this.stats.resets += 1;
-      const { srcCid, dstCid, srcPort, dstPort, type } = unwanted;
-      return writeHeader(chain, {
-        srcCid: dstCid,
-        dstCid: srcCid,
-        srcPort: dstPort,
-        dstPort: srcPort,
-        type,
-        op: OP.RST,
-      });
+      return this.#refusals.fill(chain);
     }
     for (const connection of this.#waiting) {
       this.#waiting.delete(connection);

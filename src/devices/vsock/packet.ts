@@ -32,7 +32,7 @@ export function readHeader({ readable }: Chain): PacketHeader {
   for (const piece of readable) {
     total += piece.length;
     if (filled === HEADER.SIZE) continue;
-    const part = piece.subarray(0, HEADER.SIZE - filled);
+    const part = within(piece, 0, HEADER.SIZE - filled);
     scratch.set(part, filled);
     filled += part.length;
   }
@@ -64,13 +64,17 @@ export function* payloadOf({ readable }: Chain, length: number): Generator<Uint8
   let skip: number = HEADER.SIZE;
   let left = length;
   for (const piece of readable) {
-    const part = piece.subarray(Math.min(skip, piece.length));
-    skip -= piece.length - part.length;
-    const used = part.subarray(0, left);
+    const from = Math.min(skip, piece.length);
+    skip -= from;
+    const used = within(piece, from, left);
     left -= used.length;
     if (used.length > 0) yield used;
   }
 }
+
+/** At most `most` bytes of a piece. Drivers mostly have a header and its payload in pieces of their own: no new view then. */
+const within = (piece: Uint8Array, from: number, most: number): Uint8Array =>
+  from === 0 && piece.length <= most ? piece : piece.subarray(from, from + most);
 
 /** What a packet to the guest says, beside its addresses. */
 export interface Outgoing {
@@ -96,9 +100,10 @@ export function roomIn({ writable }: Chain): number {
 
 /** Fills in the header. @param length bytes of payload @returns bytes of the packet */
 export function writeHeader({ writable }: Chain, packet: Outgoing, length = 0): number {
-  scratch.fill(0);
   view.setUint32(HEADER.src_cid, packet.srcCid, true);
+  view.setUint32(HEADER.src_cid + 4, 0, true);
   view.setUint32(HEADER.dst_cid, packet.dstCid, true);
+  view.setUint32(HEADER.dst_cid + 4, 0, true);
   view.setUint32(HEADER.src_port, packet.srcPort, true);
   view.setUint32(HEADER.dst_port, packet.dstPort, true);
   view.setUint32(HEADER.len, length, true);
@@ -109,7 +114,10 @@ export function writeHeader({ writable }: Chain, packet: Outgoing, length = 0): 
   view.setUint32(HEADER.fwd_cnt, packet.fwdCnt ?? 0, true);
   let written = 0;
   for (const piece of writable) {
-    const part = scratch.subarray(written, written + piece.length);
+    const part =
+      written === 0 && piece.length >= HEADER.SIZE
+        ? scratch
+        : scratch.subarray(written, written + piece.length);
     piece.set(part);
     written += part.length;
     if (written === HEADER.SIZE) break;
@@ -122,10 +130,11 @@ export function fillPayload({ writable }: Chain, limit: number, pull: (into: Uin
   let skip: number = HEADER.SIZE;
   let filled = 0;
   for (const piece of writable) {
-    const part = piece.subarray(Math.min(skip, piece.length));
-    skip -= piece.length - part.length;
-    const place = part.subarray(0, limit - filled);
-    if (place.length === 0) continue;
+    const from = Math.min(skip, piece.length);
+    skip -= from;
+    if (from === piece.length) continue;
+    const place = within(piece, from, limit - filled);
+    if (place.length === 0) break;
     const count = pull(place);
     filled += count;
     if (count < place.length) break;
