@@ -27,6 +27,12 @@ export interface VsockConnection extends Duplex {
   readonly hostPort: number;
 }
 
+/**
+ * What a writer may be ahead of the guest, bytes: two of the largest packets, so that there is a next one while the writer is told that
+ * there is room. Beside it the guest's own buffer fills.
+ */
+const WRITE_AHEAD = 128 * 1024;
+
 export class VsockStream extends Duplex implements VsockConnection, HostEnd {
   #stream: GuestStream | undefined;
   /** Data of the guest that nobody has asked for. */
@@ -38,11 +44,13 @@ export class VsockStream extends Duplex implements VsockConnection, HostEnd {
   #why: StreamEnd | undefined;
   #flushing = false;
   #output: Uint8Array[] = [];
+  /** Bytes of the first of them that were pulled. */
+  #pulled = 0;
   #written: ((error?: Error | null) => void) | undefined;
   #settle: ((why: StreamEnd | undefined) => void) | undefined;
 
   constructor(private readonly owner: StreamOwner) {
-    super({ allowHalfOpen: true });
+    super({ allowHalfOpen: true, writableHighWaterMark: WRITE_AHEAD });
   }
 
   get guestPort(): number {
@@ -90,11 +98,13 @@ export class VsockStream extends Duplex implements VsockConnection, HostEnd {
     while (filled < into.length) {
       const [chunk] = this.#output;
       if (!chunk) break;
-      const part = chunk.subarray(0, into.length - filled);
+      const part = chunk.subarray(this.#pulled, this.#pulled + into.length - filled);
       into.set(part, filled);
       filled += part.length;
-      if (part.length === chunk.length) this.#output.shift();
-      else this.#output[0] = chunk.subarray(part.length);
+      this.#pulled += part.length;
+      if (this.#pulled < chunk.length) break;
+      this.#output.shift();
+      this.#pulled = 0;
     }
     if (this.#output.length === 0) this.#flushSoon();
     return filled;
@@ -139,6 +149,7 @@ export class VsockStream extends Duplex implements VsockConnection, HostEnd {
 
   #send(chunks: readonly Uint8Array[], done: (error?: Error | null) => void): void {
     this.#output = chunks.filter(({ length }) => length > 0);
+    this.#pulled = 0;
     this.#written = done;
     if (this.#guestDeaf || this.#output.length === 0) this.#flushSoon();
     else this.#stream?.ready();
@@ -155,12 +166,8 @@ export class VsockStream extends Duplex implements VsockConnection, HostEnd {
 
   /** Passes on what there is: data, the guest's end, room for the writer, and the end of everything, in this order. */
   #flush(): void {
-    while (this.#wanted && this.#backlog.length > 0) {
-      const chunk = this.#backlog.shift()!;
-      this.#stream?.consumed(chunk.length);
-      this.#wanted = this.push(chunk);
-      if (this.destroyed) return;
-    }
+    this.#passOn();
+    if (this.destroyed) return;
     const done = this.#written;
     if (done && this.#output.length === 0) {
       this.#written = undefined;
@@ -179,6 +186,20 @@ export class VsockStream extends Duplex implements VsockConnection, HostEnd {
     }
     if (this.#guestDeaf && this.#written) this.#failWrite(this.#written);
     else if (this.#why) this.#afterReading(() => this.end());
+  }
+
+  /** Gives the reader what it wants, and the guest credit for all of it at once. */
+  #passOn(): void {
+    let passed = 0;
+    try {
+      while (this.#wanted && this.#backlog.length > 0 && !this.destroyed) {
+        const chunk = this.#backlog.shift()!;
+        passed += chunk.length;
+        this.#wanted = this.push(chunk);
+      }
+    } finally {
+      if (passed > 0) this.#stream?.consumed(passed);
+    }
   }
 
   /** A guest that has all it wanted may have sent an answer before it went: that is read first. */

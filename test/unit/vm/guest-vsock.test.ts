@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { VsockConnection } from '../../../src/backends/vsock/stream.js';
 import { GuestVsock } from '../../../src/vm/guest-vsock.js';
+import { EVENT_IDX } from '../../support/fake-driver.js';
 import { turn } from '../../support/plug.js';
 import { bytesOf, GUEST, OP, type Packet, textOf, VsockDriver } from '../../support/vsock-driver.js';
 
@@ -104,7 +105,7 @@ describe('a stream', () => {
     const { vsock, guest } = await machine();
     const { stream, ports } = await connected(vsock, guest);
     // The guest has room for 64 KiB.
-    expect(stream.write(Buffer.alloc(96 * KiB))).toBe(false);
+    expect(stream.write(Buffer.alloc(160 * KiB))).toBe(false);
     let drained = false;
     stream.once('drain', () => {
       drained = true;
@@ -209,12 +210,38 @@ describe('a stream', () => {
     stream.on('data', () => stacks.push(new Error().stack!));
     stream.on('drain', () => stacks.push(new Error().stack!));
     stream.write(Buffer.alloc(stream.writableHighWaterMark));
-    guest.send({ op: OP.RW, ...ports, data: bytesOf('x') });
+    guest.send({ op: OP.RW, ...ports, bufAlloc: 2 ** 20, data: bytesOf('x') });
     await turn();
     await turn();
     expect(stacks).toHaveLength(2);
     for (const stack of stacks) expect(stack).not.toMatch(/connection\.ts|devices.vsock/);
   });
+});
+
+it('an answer that comes at once costs the guest one interrupt, and a packet without one is told too', async () => {
+  const vsock = await GuestVsock.open({ cid: GUEST });
+  // A driver that wants every interrupt.
+  const guest = new VsockDriver(undefined, {}, { features: ~EVENT_IDX }, vsock.device);
+  open.push({ vsock, guest });
+  guest.post(100);
+  const { stream, ports } = await connected(vsock, guest);
+  let answers = true;
+  // Whose data takes several ticks to come there.
+  void (async () => {
+    for await (const chunk of stream) if (answers) stream.write(chunk);
+  })();
+  await guest.received();
+  guest.plugged.irq.take();
+  for (let count = 0; count < 3; count += 1) {
+    guest.send({ op: OP.RW, ...ports, data: bytesOf('x') });
+    expect(await guest.received()).toHaveLength(1);
+  }
+  expect(guest.plugged.irq.take()).toBe(3);
+  answers = false;
+  const used = guest.tx.usedIdx;
+  guest.send({ op: OP.RW, ...ports, data: bytesOf('x') });
+  expect(await guest.received()).toEqual([]);
+  expect([guest.tx.usedIdx - used, guest.plugged.irq.take()]).toEqual([1, 1]);
 });
 
 describe('listen', () => {
