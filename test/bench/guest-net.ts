@@ -5,7 +5,7 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cacheRoot } from '../../guest-kernels/cache.js';
@@ -17,10 +17,11 @@ import { runInRig } from '../rig/rig.js';
 import { compileC } from '../support/compile.js';
 import { iperf3 } from '../support/network-tools.js';
 import { type Benchmark, bootsOf, type Context, type Row } from './benchmark.js';
-import type { NetBoot, NetMonitor, NetPlan, NetSample } from './net-guests.js';
-import { NET_JOBS, type NetJob, netScript } from './net-jobs.js';
+import { jobRow } from './guest-jobs.js';
+import type { NetMonitor, NetPlan } from './net-guests.js';
+import { NET_JOBS, netScript } from './net-jobs.js';
 import { ensureQemu } from './qemu.js';
-import { median } from './statistics.js';
+import { readTurns, type TurnResults } from './turns.js';
 
 const INSIDE = fileURLToPath(new URL('./inside/net-turns.ts', import.meta.url));
 const PROBE = fileURLToPath(new URL('./peers/connections.c', import.meta.url));
@@ -42,9 +43,6 @@ const PAIRS: readonly { ours: NetMonitor; peer: NetMonitor; what: string; ratio:
   { ours: 'user', peer: 'user-passt', what: 'QEMU, passt', ratio: 1 / 0.7 },
 ];
 
-/** What each monitor measured, a record of jobs for each boot; what never ran is not there. */
-export type NetResults = Readonly<Partial<Record<NetMonitor, readonly NetBoot[]>>>;
-
 export const guestNet: Benchmark = {
   name: 'guest-net',
   async run(context) {
@@ -58,7 +56,7 @@ export const guestNet: Benchmark = {
     );
     const [status, signal] = (await once(child, 'exit')) as [number | null, string | null];
     clearTimeout(limit);
-    return rowsOf('guest', "this host's KVM", read(output), `it ended with ${status ?? signal}`);
+    return rowsOf('guest', "this host's KVM", readTurns(output), `it ended with ${status ?? signal}`);
   },
 };
 
@@ -86,12 +84,9 @@ export const rigNet: Benchmark = {
         if (status !== 0) why = `status ${status} in the rig: ${stderr.trim().slice(-500)}`;
       }
     }
-    return rowsOf('rig', 'in the rig', read(output), why);
+    return rowsOf('rig', 'in the rig', readTurns(output), why);
   },
 };
-
-const read = (output: string): NetResults =>
-  existsSync(output) ? (JSON.parse(readFileSync(output, 'utf8')) as NetResults) : {};
 
 /** Everything that needs the host's own network. @returns paths of the plan and of the results */
 async function prepare(
@@ -128,44 +123,17 @@ async function prepare(
   return { plan: path, output: join(folder, 'results.json') };
 }
 
-function rowsOf(prefix: string, where: string, results: NetResults, otherwise: string): Row[] {
-  return PAIRS.flatMap((pair) => NET_JOBS.map((job) => rowOf(prefix, where, results, otherwise, pair, job)));
-}
-
-function rowOf(
-  prefix: string,
-  where: string,
-  results: NetResults,
-  otherwise: string,
-  { ours, peer, what, ratio }: (typeof PAIRS)[number],
-  job: NetJob,
-): Row {
-  const of = (monitor: NetMonitor): NetBoot[string][] =>
-    (results[monitor] ?? []).flatMap((boot) => boot[job.name] ?? []);
-  const measured = (monitor: NetMonitor): NetSample[] => of(monitor).filter((one) => 'time' in one);
-  const failures = [ours, peer].flatMap((monitor) =>
-    of(monitor).flatMap((one) => ('why' in one ? [`${monitor}: ${one.why}`] : [])),
+function rowsOf(prefix: string, where: string, results: TurnResults, otherwise: string): Row[] {
+  return PAIRS.flatMap(({ ours, peer, what, ratio }) =>
+    NET_JOBS.map((job) =>
+      jobRow(job, {
+        name: `${prefix}-${job.name}-${peer}`,
+        what: `${job.what}, ${where}; ${what}`,
+        ours: { name: ours, boots: results[ours] ?? [] },
+        peer: { name: peer, what, boots: results[peer] ?? [] },
+        limit: { ratio: Number(ratio.toFixed(2)) },
+        otherwise,
+      }),
+    ),
   );
-  const names = { name: `${prefix}-${job.name}-${peer}`, what: `${job.what}, ${where}; ${what}` };
-  const [a, b] = [measured(ours), measured(peer)];
-  if (a.length === 0 || b.length === 0) return { ...names, why: failures[0] ?? otherwise };
-  const times = (samples: readonly NetSample[]): number[] => samples.map(({ time }) => time);
-  const cpu = (samples: readonly NetSample[]): number => median(samples.map((sample) => sample.cpu));
-  return {
-    ...names,
-    unit: 'µs',
-    ours: times(a),
-    peer: { what, samples: times(b) },
-    cpu: { ours: cpu(a), peer: cpu(b) },
-    limit: { ratio: Number(ratio.toFixed(2)) },
-    notes: [
-      `time per ${job.per}: ${rate(job, median(times(a)))}, peer ${rate(job, median(times(b)))}`,
-      ...failures.map((text) => `failed once: ${text}`),
-    ],
-  };
 }
-
-const rate = ({ per }: NetJob, us: number): string =>
-  per === 'MiB'
-    ? `${((8 * 2 ** 20) / 1000 / us).toFixed(3)} Gbit/s`
-    : `${(1e6 / us).toFixed(0)} ${per}s per second`;

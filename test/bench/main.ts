@@ -16,6 +16,7 @@ import { exits } from './exits.js';
 import { fileDisk } from './file-disk.js';
 import { guestDisk, rigDisk } from './guest-disk.js';
 import { guestNet, rigNet } from './guest-net.js';
+import { guestVsock, rigVsock } from './guest-vsock.js';
 import { linux } from './linux.js';
 import { memory, memorySmp } from './memory.js';
 import { flatProcess, inProcess, version } from './processes.js';
@@ -44,6 +45,8 @@ const BENCHMARKS: readonly Benchmark[] = [
   rigDisk,
   guestNet,
   rigNet,
+  guestVsock,
+  rigVsock,
 ];
 const ROUNDS = 15;
 /** For a first look: medians of so few samples are not results. */

@@ -7,9 +7,8 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { cpuTime } from './cpu-time.js';
+import { type JobBoot, measureJobs, noJob } from './guest-jobs.js';
 import { VirtualMachine } from './library.js';
 import { CONNECTIONS_PORT, GUEST_ADDRESS, HOST_ADDRESS, NET_JOBS, portOf } from './net-jobs.js';
 import { qemuNetwork } from './qemu.js';
@@ -34,14 +33,7 @@ export interface NetPlan {
   readonly folder: string;
 }
 
-/** µs for one of what the job counts: of time as the guest has it, and of CPU of the monitor's processes. */
-export interface NetSample {
-  readonly time: number;
-  readonly cpu: number;
-}
-
-/** One boot: what each job measured, or why it did not. */
-export type NetBoot = Readonly<Record<string, NetSample | { readonly why: string }>>;
+export type NetBoot = JobBoot;
 
 const ip = (...args: readonly string[]): void => void execFileSync('ip', args, { stdio: 'pipe' });
 
@@ -87,12 +79,9 @@ export async function measureNetwork(plan: NetPlan, monitor: NetMonitor): Promis
       helpers.push(await startPasst(start, socket));
     }
     const [file, ...args] = await commandOf(plan, monitor, socket);
-    return await listen(start(file!, args, 'pipe'), helpers, plan.limitMs);
+    return await measureJobs(start(file!, args, 'pipe'), () => helpers, plan.limitMs, NET_JOBS);
   } catch (error) {
-    return failed(
-      NET_JOBS.map(({ name }) => name),
-      (error as Error).message,
-    );
+    return noJob(NET_JOBS, (error as Error).message);
   } finally {
     for (const child of running) child.kill('SIGKILL');
     await Promise.all(running.map((child) => child.exitCode ?? child.signalCode ?? once(child, 'close')));
@@ -100,9 +89,6 @@ export async function measureNetwork(plan: NetPlan, monitor: NetMonitor): Promis
     if (monitor === 'user-passt') ip('addr', 'flush', 'to', HOST_ADDRESS, 'dev', 'lo');
   }
 }
-
-const failed = (names: readonly string[], why: string): NetBoot =>
-  Object.fromEntries(names.map((name) => [name, { why }]));
 
 async function startPasst(
   start: (file: string, args: readonly string[]) => ChildProcess,
@@ -133,35 +119,4 @@ async function commandOf(plan: NetPlan, monitor: NetMonitor, socket: string): Pr
     'user-passt': `stream,server=off,addr.type=unix,addr.path=${socket}`,
   }[monitor];
   return qemuNetwork({ kernel, initrd, cmdline: vm.cmdline!, memoryMib }, netdev, plan.guest === 'stock');
-}
-
-/** Reads what the guest says until it ends, or for as long as it may take. */
-async function listen(child: ChildProcess, helpers: readonly number[], limitMs: number): Promise<NetBoot> {
-  const limit = setTimeout(() => child.kill('SIGKILL'), limitMs);
-  const said: string[] = [];
-  child.stderr!.on('data', (chunk: Buffer) => said.push(chunk.toString()));
-  const results: Record<string, NetBoot[string]> = {};
-  const loads = new Map<string, number>(); // CPUs in use
-  const cpu = (): number => [child.pid!, ...helpers].reduce((sum, pid) => sum + cpuTime(pid), 0);
-  let before = { cpu: 0, at: 0 };
-  for await (const line of createInterface({ input: child.stdout! })) {
-    said.push(line);
-    const [, name = '', what = '', rest = ''] = /job (\S+?):? (starts|ends|\d+)\s?(.*)$/.exec(line) ?? [];
-    const job = NET_JOBS.find((one) => one.name === name);
-    if (!job) continue;
-    if (what === 'starts') before = { cpu: cpu(), at: performance.now() };
-    else if (what === 'ends') loads.set(name, (cpu() - before.cpu) / 1000 / (performance.now() - before.at));
-    else {
-      try {
-        const time = job.read(rest);
-        results[name] = { time, cpu: time * (loads.get(name) ?? Number.NaN) };
-      } catch (error) {
-        results[name] = { why: `status ${what}: ${(error as Error).message}` };
-      }
-    }
-  }
-  if (child.exitCode === null && child.signalCode === null) await once(child, 'close');
-  clearTimeout(limit);
-  const missing = NET_JOBS.map(({ name }) => name).filter((name) => !(name in results));
-  return { ...results, ...failed(missing, `the guest did not come to it: ${said.slice(-3).join(' | ')}`) };
 }

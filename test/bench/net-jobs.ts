@@ -4,27 +4,20 @@
  * Runs on: main.
  */
 import { MiB } from '../../src/base/units.js';
+import { found, type GuestJob, jobScript } from './guest-jobs.js';
 
 /** The guest, and who answers it: the same addresses on every network. */
 export const GUEST_ADDRESS = '10.0.2.15';
 export const HOST_ADDRESS = '10.0.2.2';
 export const CONNECTIONS_PORT = 5300;
 const FIRST_PORT = 5201;
-/** Of one job in the guest, s: for what hangs. */
-const JOB_LIMIT = 45;
 /** Bytes of a UDP datagram: small, so that packets count and not bytes. */
 const DATAGRAM = 64;
 const PINGS = 40;
 
-export interface NetJob {
-  readonly name: string;
-  readonly what: string;
-  /** What a figure is the time of. */
-  readonly per: 'MiB' | 'datagram' | 'round trip' | 'connection';
+export interface NetJob extends GuestJob {
   /** The program in the guest. @param port of its own server @param seconds to measure */
   command(port: number, seconds: number): string;
-  /** @param said one line, everything the program printed. @returns µs per `per`. @throws Error that says what is missing */
-  read(said: string): number;
 }
 
 interface IperfEnd {
@@ -62,12 +55,6 @@ function perDatagram(said: string): number {
   if (!(packets > lost)) throw new Error(`of ${packets} datagrams ${lost} were lost`);
   return (seconds * 1e6) / (packets - lost);
 }
-
-const found = (said: string, pattern: RegExp): RegExpExecArray => {
-  const match = pattern.exec(said);
-  if (!match) throw new Error(said.slice(0, 200) || 'it said nothing');
-  return match;
-};
 
 const tcp = (name: string, what: string, more: string): NetJob => ({
   name,
@@ -115,17 +102,7 @@ export const portOf = (job: NetJob): number => FIRST_PORT + NET_JOBS.indexOf(job
 
 /** The guest's script. It needs /bin/iperf3 and /bin/connections. @param seconds that each job measures */
 export function netScript(seconds: number): string {
-  const runs = NET_JOBS.map((job) => `run ${job.name} ${job.command(portOf(job), seconds)}`);
   return `
-run() {
-  name=$1
-  shift
-  echo "job $name starts"
-  timeout ${JOB_LIMIT} "$@" > /tmp/said 2>&1
-  status=$?
-  echo "job $name ends"
-  echo "job $name: $status $(tr -d '\\n\\t' < /tmp/said)"
-}
 ip link set lo up
 ip link set eth0 up || exit 1
 ip addr add ${GUEST_ADDRESS}/24 dev eth0
@@ -136,6 +113,5 @@ until timeout 5 /bin/connections ${HOST_ADDRESS} ${CONNECTIONS_PORT} 0; do
   [ $n -lt 20 ] || exit 1
   sleep 0.5
 done
-${runs.join('\n')}
-`;
+${jobScript(NET_JOBS.map((job) => ({ name: job.name, command: job.command(portOf(job), seconds) })))}`;
 }

@@ -102,3 +102,20 @@ export const qemuNetwork = (
       ...['-netdev', `${netdev},id=net0`, '-device', 'virtio-net-device,netdev=net0'],
     ],
   });
+
+/** The same with a virtio-mmio socket device, which is the host kernel's. */
+export const qemuVsock = (
+  { kernel, initrd, cmdline, memoryMib }: LinuxGuest,
+  cid: number,
+  acpi: boolean,
+): string[] =>
+  microvm({
+    memoryMib,
+    legacy: true,
+    acpi,
+    more: [
+      ...['-kernel', kernel, '-initrd', initrd, '-append', cmdline],
+      // vhost-vsock has no legacy form, and this QEMU's virtio-mmio is legacy unless told otherwise.
+      ...['-global', 'virtio-mmio.force-legacy=false', '-device', `vhost-vsock-device,guest-cid=${cid}`],
+    ],
+  });
