@@ -14,8 +14,9 @@ import type { Chain, Queue } from '../../virtio/queue.js';
 import type { GuestStream, HostEnd, VsockHost } from './backend.js';
 import type { Connection, ConnectionOwner } from './connection.js';
 import { ConnectionTable, type VsockLimits } from './connection-table.js';
+import { Events } from './events.js';
 import { type PacketHeader, readHeader } from './packet.js';
-import { CONFIG, DEVICE_ID, EVENT, F, HEADER, HOST_CID, OP, QUEUE, TYPE } from './protocol.js';
+import { CONFIG, DEVICE_ID, F, HEADER, HOST_CID, OP, QUEUE, TYPE } from './protocol.js';
 import { Refusals } from './refusals.js';
 
 export type { VsockLimits } from './connection-table.js';
@@ -46,7 +47,7 @@ export class VsockDevice implements VirtioDevice, ConnectionOwner {
   #stalled = false;
   /** Buffers of the tx queue were used, of which the guest has not been told. */
   #txUsed = false;
-  #resetUntold = false;
+  readonly #events = new Events();
 
   /** @param guestCid 3 to 2^32 - 2 */
   constructor(
@@ -101,7 +102,7 @@ export class VsockDevice implements VirtioDevice, ConnectionOwner {
   transportReset(): void {
     this.#loseAll();
     this.#refusals.clear();
-    this.#resetUntold = true;
+    this.#events.transportReset = true;
     this.#session?.run(() => this.#tellEvents());
   }
 
@@ -119,6 +120,10 @@ export class VsockDevice implements VirtioDevice, ConnectionOwner {
     const ports = { srcPort: guestPort, dstPort: hostPort };
     this.#refusals.add({ srcCid: this.guestCid, dstCid: HOST_CID, ...ports, type: TYPE.STREAM });
     if (!this.#busy) this.#session?.run(() => this.#deliver());
+  }
+
+  #tellEvents(): void {
+    if (this.#session) this.#events.tell(this.#session);
   }
 
   #add(hostPort: number, guestPort: number): Connection {
@@ -251,22 +256,5 @@ export class VsockDevice implements VirtioDevice, ConnectionOwner {
       return bytes;
     }
     return 0;
-  }
-
-  #tellEvents(): void {
-    const session = this.#session;
-    const queue = session?.queues[QUEUE.EVENT];
-    if (!session || !queue || !this.#resetUntold) return;
-    const chain = queue.pop() ?? (queue.rearm() ? queue.pop() : undefined);
-    if (!chain) return;
-    this.#resetUntold = false;
-    let written = 0;
-    for (const piece of chain.writable) {
-      const part = piece.subarray(0, EVENT.SIZE - written);
-      part.fill(EVENT.TRANSPORT_RESET);
-      written += part.length;
-    }
-    queue.push(chain, written);
-    session.publishSoon(QUEUE.EVENT);
   }
 }
