@@ -136,6 +136,12 @@ export class GuestTcp {
     this.#close('reset by test');
   }
 
+  /** Ends without a word to anybody, as when the guest is gone: nothing is sent again. */
+  forget(): void {
+    this.state = 'closed';
+    this.#disarm();
+  }
+
   /** Goes on reading after `stalled`. */
   read(): void {
     this.stalled = false;

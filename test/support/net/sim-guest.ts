@@ -210,6 +210,11 @@ export class SimGuest {
     return connection;
   }
 
+  /** The guest is gone, and its connections with it. */
+  stop(): void {
+    for (const connection of this.#connections.values()) connection.forget();
+  }
+
   /** Forgets connections that are closed, so that their ports can be used again. */
   sweep(): void {
     for (const [key, { state }] of this.#connections) if (state === 'closed') this.#connections.delete(key);

@@ -40,7 +40,11 @@ export function userNet(
     setImmediate(() => guest.receive(copy, header));
     return true;
   });
-  return { net, guest, decisions, [Symbol.asyncDispose]: () => net.close() };
+  const gone = (): Promise<void> => {
+    guest.stop();
+    return net.close();
+  };
+  return { net, guest, decisions, [Symbol.asyncDispose]: gone };
 }
 
 /** A server on loopback. */
