@@ -227,7 +227,7 @@ it('an answer that comes at once costs the guest one interrupt, and a packet wit
   const { stream, ports } = await connected(vsock, guest);
   let answers = true;
   // Whose data takes several ticks to come there.
-  void (async () => {
+  const echoing = (async () => {
     for await (const chunk of stream) if (answers) stream.write(chunk);
   })();
   await guest.received();
@@ -242,6 +242,8 @@ it('an answer that comes at once costs the guest one interrupt, and a packet wit
   guest.send({ op: OP.RW, ...ports, data: bytesOf('x') });
   expect(await guest.received()).toEqual([]);
   expect([guest.tx.usedIdx - used, guest.plugged.irq.take()]).toEqual([1, 1]);
+  stream.destroy();
+  await expect(echoing).rejects.toThrow('Premature close');
 });
 
 describe('listen', () => {
