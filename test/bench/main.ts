@@ -15,6 +15,7 @@ import type { Benchmark, Context, Row } from './benchmark.js';
 import { exits } from './exits.js';
 import { fileDisk } from './file-disk.js';
 import { guestDisk, rigDisk } from './guest-disk.js';
+import { guestExec, rigExec } from './guest-exec.js';
 import { guestNet, rigNet } from './guest-net.js';
 import { guestVsock, rigVsock } from './guest-vsock.js';
 import { linux } from './linux.js';
@@ -47,6 +48,8 @@ const BENCHMARKS: readonly Benchmark[] = [
   rigNet,
   guestVsock,
   rigVsock,
+  guestExec,
+  rigExec,
 ];
 const ROUNDS = 15;
 /** For a first look: medians of so few samples are not results. */

@@ -29,6 +29,8 @@ export interface GuestTest {
   readonly files?: readonly CpioEntry[];
   /** What is looked at when the guest has ended. */
   readonly after?: (end: GuestEnd) => void | Promise<void>;
+  /** For tests that do very much, ms; GUEST_LIMIT unless given. */
+  readonly limit?: number;
   /** How the VM ends; as /init does it, unless said otherwise: switched off where there is ACPI, by a reset elsewhere. */
   readonly exit?: Partial<ExitInfo>;
 }
@@ -102,7 +104,7 @@ export async function runGuest(test: GuestTest): Promise<void> {
 async function runOnce(test: GuestTest): Promise<void> {
   await using vm = await VirtualMachine.create({
     ...GUEST,
-    timeouts: { run: GUEST_LIMIT - 5000 },
+    timeouts: { run: (test.limit ?? GUEST_LIMIT) - 5000 },
     ...test.config,
     initrd: scripted(test.guest, test.files),
   });
@@ -130,5 +132,5 @@ async function runOnce(test: GuestTest): Promise<void> {
 
 /** One test with a Linux guest. */
 export function guestTest(name: string, test: GuestTest): void {
-  it(name, () => runGuest(test), TRIES * GUEST_LIMIT);
+  it(name, () => runGuest(test), TRIES * (test.limit ?? GUEST_LIMIT));
 }

@@ -2,12 +2,15 @@
 //   vsock connect PORT         connects to the host: standard input goes there, what comes back to standard output
 //   vsock echo PORT COUNT      takes COUNT connections, any number at once, and sends back what each sends
 //   vsock sink PORT SECONDS    takes one connection, waits before it reads, and says how many bytes it got
-//   vsock refused PORT         exits with 0 if the host refuses the connection
+//   vsock refused PORT COUNT   exits with 0 if the host refuses COUNT connections
+//   vsock short PORT COUNT     COUNT connections one after the other: a byte there, the same byte back
+//   vsock hold PORT COUNT      opens COUNT connections, says how many were taken, and keeps them until it is told something
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -67,17 +70,41 @@ static void both_ways(int fd) {
   }
 }
 
+static void once(unsigned port, char byte) {
+  char back = 0;
+  int fd = dial(port);
+  if (fd < 0) fail("connect");
+  if (write(fd, &byte, 1) != 1 || read(fd, &back, 1) != 1 || back != byte) fail("echo");
+  close(fd);
+}
+
+static void hold(unsigned port, int number) {
+  struct rlimit files = {.rlim_cur = number + 64, .rlim_max = number + 64};
+  int taken = 0;
+  if (setrlimit(RLIMIT_NOFILE, &files)) fail("setrlimit");
+  for (int count = 0; count < number; count++) taken += dial(port) >= 0;
+  printf("holds %d\n", taken);
+  fflush(stdout);
+  if (read(0, buffer, sizeof buffer) < 0) fail("read");
+}
+
 int main(int argc, char **argv) {
   if (argc < 3) return 2;
   unsigned port = strtoul(argv[2], 0, 10);
-  int number = argc > 3 ? atoi(argv[3]) : 0;
+  int number = argc > 3 ? atoi(argv[3]) : 1;
   if (!strcmp(argv[1], "connect")) {
     int fd = dial(port);
     if (fd < 0) fail("connect");
     both_ways(fd);
   } else if (!strcmp(argv[1], "refused")) {
-    if (dial(port) >= 0) return 1;
-    if (errno != ECONNRESET) fail("connect");
+    for (int count = 0; count < number; count++) {
+      if (dial(port) >= 0) return 1;
+      if (errno != ECONNRESET) fail("connect");
+    }
+  } else if (!strcmp(argv[1], "short")) {
+    for (int count = 0; count < number; count++) once(port, count);
+  } else if (!strcmp(argv[1], "hold")) {
+    hold(port, number);
   } else if (!strcmp(argv[1], "echo")) {
     int at = listener(port);
     for (int count = 0; count < number; count++) {
