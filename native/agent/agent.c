@@ -17,7 +17,7 @@
 #include "agent.h"
 #include "lines.h"
 
-// <linux/vm_sockets.h>, which musl's compiler does not find.
+// <linux/vm_sockets.h>, which not every compiler finds.
 struct vsock_address {
   uint16_t family, reserved;
   uint32_t port, cid;

@@ -291,19 +291,14 @@ export class MmioTransport implements BusDevice {
     try {
       action();
     } catch (error) {
-      this.#absorb(error);
-    }
-  }
-
-  /** Where what a device throws ends. */
-  #absorb(error: unknown): void {
-    if (!(error instanceof GuestFault)) this.#options.onError(error);
-    else {
-      this.faults += 1;
-      this.#status |= STATUS.NEEDS_RESET;
-      // §2.1.2: a driver that is running must be told.
-      if (this.#status & STATUS.DRIVER_OK) this.#interrupt(INT.CONFIG);
-      this.#options.onFault(error);
+      if (!(error instanceof GuestFault)) this.#options.onError(error);
+      else {
+        this.faults += 1;
+        this.#status |= STATUS.NEEDS_RESET;
+        // §2.1.2: a driver that is running must be told.
+        if (this.#status & STATUS.DRIVER_OK) this.#interrupt(INT.CONFIG);
+        this.#options.onFault(error);
+      }
     }
   }
 }

@@ -87,35 +87,28 @@ export const qemuDisks = (
     ],
   });
 
-/** The same with a virtio-mmio network card. @param netdev what it is connected to, without its id */
-export const qemuNetwork = (
+/** A direct boot of Linux with one more device. */
+const qemuWith = (
   { kernel, initrd, cmdline, memoryMib }: LinuxGuest,
-  netdev: string,
   acpi: boolean,
-): string[] =>
-  microvm({
-    memoryMib,
-    legacy: true,
-    acpi,
-    more: [
-      ...['-kernel', kernel, '-initrd', initrd, '-append', cmdline],
-      ...['-netdev', `${netdev},id=net0`, '-device', 'virtio-net-device,netdev=net0'],
-    ],
-  });
+  device: readonly string[],
+): string[] => {
+  const boot = ['-kernel', kernel, '-initrd', initrd, '-append', cmdline];
+  return microvm({ memoryMib, legacy: true, acpi, more: [...boot, ...device] });
+};
 
-/** The same with a virtio-mmio socket device, which is the host kernel's. */
-export const qemuVsock = (
-  { kernel, initrd, cmdline, memoryMib }: LinuxGuest,
-  cid: number,
-  acpi: boolean,
-): string[] =>
-  microvm({
-    memoryMib,
-    legacy: true,
-    acpi,
-    more: [
-      ...['-kernel', kernel, '-initrd', initrd, '-append', cmdline],
-      // vhost-vsock has no legacy form, and this QEMU's virtio-mmio is legacy unless told otherwise.
-      ...['-global', 'virtio-mmio.force-legacy=false', '-device', `vhost-vsock-device,guest-cid=${cid}`],
-    ],
-  });
+/** The same with a virtio-mmio network card. @param netdev what it is connected to, without its id */
+export const qemuNetwork = (guest: LinuxGuest, netdev: string, acpi: boolean): string[] =>
+  qemuWith(guest, acpi, ['-netdev', `${netdev},id=net0`, '-device', 'virtio-net-device,netdev=net0']);
+
+/**
+ * The same with a virtio-mmio socket device, which is the host kernel's. vhost-vsock has no legacy form, and this QEMU's virtio-mmio is
+ * legacy unless told otherwise.
+ */
+export const qemuVsock = (guest: LinuxGuest, cid: number, acpi: boolean): string[] =>
+  qemuWith(guest, acpi, [
+    '-global',
+    'virtio-mmio.force-legacy=false',
+    '-device',
+    `vhost-vsock-device,guest-cid=${cid}`,
+  ]);

@@ -5,24 +5,14 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, describe, expect } from 'vitest';
+import { describe, expect } from 'vitest';
 import type { VirtualMachine } from '../../src/index.js';
-import { compileC } from '../support/compile.js';
 import { guestName } from '../support/guest.js';
 import { GUEST_LIMIT, guestTest, tell, UNTIL_TOLD } from '../support/guest-test.js';
+import { vsockTool } from '../support/vsock-tool.js';
 
 const MiB = 1024 * 1024;
-const folder = mkdtempSync(join(tmpdir(), 'typevisor-vsock-load-'));
-afterAll(() => rmSync(folder, { recursive: true }));
-const tool = compileC(join(import.meta.dirname, '../support/vsock.c'), join(folder, 'vsock'), [
-  '-static',
-  '-Os',
-  '-s',
-]);
-const files = [{ type: 'file' as const, path: 'bin/vsock', mode: 0o755, data: readFileSync(tool) }];
+const files = [vsockTool()];
 
 const LOAD = process.env['TYPEVISOR_TEST_FULL']
   ? { connections: 50, bytes: 20 * MiB, short: 10_000, held: 5000, limit: 1_500_000 }

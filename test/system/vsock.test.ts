@@ -1,6 +1,6 @@
 /** Sockets between a real guest and the host: both ways, many at once, slow readers, half-closed, refused; and Firecracker's protocol. */
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, connect as unixConnect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,19 +8,14 @@ import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, expect } from 'vitest';
 import type { VirtualMachine } from '../../src/index.js';
-import { compileC } from '../support/compile.js';
 import { guestName } from '../support/guest.js';
 import { GUEST_LIMIT, guestTest, tell, UNTIL_TOLD } from '../support/guest-test.js';
+import { vsockTool } from '../support/vsock-tool.js';
 
 const KiB = 1024;
 const folder = mkdtempSync(join(tmpdir(), 'typevisor-vsock-'));
 afterAll(() => rmSync(folder, { recursive: true }));
-const tool = compileC(join(import.meta.dirname, '../support/vsock.c'), join(folder, 'vsock'), [
-  '-static',
-  '-Os',
-  '-s',
-]);
-const files = [{ type: 'file' as const, path: 'bin/vsock', mode: 0o755, data: readFileSync(tool) }];
+const files = [vsockTool()];
 
 /** An emulated kernel moves a few megabytes a second. */
 const MANY =

@@ -12,19 +12,7 @@
 #include <unistd.h>
 #include <linux/vm_sockets.h>
 #include "../../../native/agent/protocol.h"
-
-static void die(const char *what)
-{
-  perror(what);
-  exit(1);
-}
-
-static long long now_us(void)
-{
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1000000LL + now.tv_nsec / 1000;
-}
+#include "timing.h"
 
 static int dial(unsigned cid)
 {

@@ -15,19 +15,7 @@
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
-
-static void die(const char *what)
-{
-  perror(what);
-  exit(1);
-}
-
-static long long now_us(void)
-{
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1000000LL + now.tv_nsec / 1000;
-}
+#include "timing.h"
 
 static void serve(struct sockaddr_in address)
 {

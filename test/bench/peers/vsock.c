@@ -5,8 +5,8 @@
  *   vsock out MS | in MS         prints "N bytes in M us": what arrived at the host, or came from it
  *   vsock turns MS               prints "N turns in M us": a byte there and a byte back, on one connection
  *   vsock connections MS         prints "N connections in M us": connect, a byte there, a byte back, close
- * Before the last two 1500 turns are made that do not count, or as many as ten seconds allow: in the rig a monitor's JavaScript takes as
- * many until it is compiled, which are a tenth of a second elsewhere.
+ * Before the last two 1500 turns are made that do not count, or as many as ten seconds allow: for a monitor whose JavaScript must be
+ * compiled first. How many turns that takes was not measured.
  * Whoever serves a port does as `serve_one` does.
  */
 #include <errno.h>
@@ -22,23 +22,11 @@
 #include <time.h>
 #include <unistd.h>
 #include <linux/vm_sockets.h>
+#include "timing.h"
 
 enum { SINK = 7000, SOURCE, ECHO, END };
 
 static char buffer[65536];
-
-static void die(const char *what)
-{
-  perror(what);
-  exit(1);
-}
-
-static long long now_us(void)
-{
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1000000LL + now.tv_nsec / 1000;
-}
 
 static int vsock(unsigned port, unsigned cid, int (*use)(int, const struct sockaddr *, socklen_t))
 {
